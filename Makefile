@@ -1,0 +1,102 @@
+# Everything starts here; `make` alone explains itself.
+
+# Python for the virtual environment; it must be 3.11 or newer.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Where Linux machines without an NVIDIA GPU get torch; empty: only where pip already looks.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PRESET ?= tiny
+MODEL ?= runs/$(PRESET)
+ENGINE ?= torch
+REPORT ?= reports/latest
+# More arguments for pytest: make test ARGS="-k parity"
+ARGS ?=
+
+BIN := .venv/bin
+AIRUST := $(BIN)/python -m airust
+INSTALL := $(BIN)/python scripts/install.py --torch-index "$(TORCH_INDEX)"
+# What a report is measured with: when any of it changes, the next `make run` measures again.
+MEASURED := $(wildcard airust/bench/*.py airust/engines/*.py airust/engines/*/*.py) \
+            $(wildcard notebooks/reports/*.ipynb)
+
+.DEFAULT_GOAL := help
+.PHONY: help run train chat lab serve bench test test-full lock clean
+help:  ## this list
+	@echo "airust: train a small GPT, take it apart, and run the same weights in Rust engines."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Variables: PRESET=$(PRESET) MODEL=$(MODEL) ENGINE=$(ENGINE) REPORT=$(REPORT)"
+	@echo "           TORCH_INDEX=$(TORCH_INDEX)"
+	@echo "Start with: make run"
+
+run: $(REPORT)/.complete  ## install, train, prove parity, measure, write the report
+	@echo
+	@echo "The report:  $(REPORT)/report.html   (make bench measures again)"
+	@echo "Next, try:"
+	@echo '  $(BIN)/airust ask --model $(MODEL) "What is the capital of France?"'
+	@echo "  make chat ENGINE=mistralrs"
+	@echo "  make lab"
+
+train: $(MODEL)/eval.json  ## train PRESET into MODEL, or go on where it stopped
+
+chat: $(MODEL)/eval.json  ## talk with MODEL in the terminal, through ENGINE
+	@$(AIRUST) chat --model $(MODEL) --engine $(ENGINE)
+
+lab: .venv/.installed  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+serve:  ## the web service (not there yet)
+	@echo "The web service is not part of this version yet; plans/MASTER_PLAN.md says when it comes."
+	@echo "Until then: make chat"
+	@exit 1
+
+bench: $(MODEL)/.parity-proven  ## measure every installed engine again and write the report
+	$(AIRUST) report --model $(MODEL) --out $(REPORT)
+	@touch $(REPORT)/.complete
+
+test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-full: .venv/.installed-llamacpp  ## what takes a compiler, a browser or a long run
+	$(BIN)/python -m pytest -m full $(ARGS)
+
+lock: .venv/.installed-dev  ## constraints.txt anew from pyproject.toml (needs uv)
+	$(BIN)/python scripts/lock.py
+
+clean:  ## remove caches and REPORT; .venv and runs/ stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info $(REPORT)
+	find airust tests scripts notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+
+# --- What is made once. `|` means: must be there, but being newer is no reason to make it again.
+
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "Error: there is no python3 here; install Python 3.11."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Error: $(PYTHON) does not run or is older than 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.installed: .venv/.made pyproject.toml constraints.txt scripts/install.py
+	$(INSTALL)
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(INSTALL) --extras dev
+	@touch $@
+
+.venv/.installed-llamacpp: .venv/.installed-dev
+	@if command -v c++ >/dev/null; then $(INSTALL) --extras dev,llamacpp; \
+	else echo "No C++ compiler here: llama.cpp is left out and its tests are skipped."; fi
+	@touch $@
+
+$(MODEL)/eval.json: | .venv/.installed
+	$(AIRUST) train --preset $(PRESET) --out $(MODEL) --resume
+
+# Stamps: the files themselves are also written when an engine fails, to say how.
+$(MODEL)/.parity-proven: $(MODEL)/eval.json
+	$(AIRUST) parity --model $(MODEL) --json $(MODEL)/parity.json
+	@touch $@
+
+$(REPORT)/.complete: $(MODEL)/.parity-proven $(MEASURED)
+	$(AIRUST) report --model $(MODEL) --out $(REPORT)
+	@touch $@

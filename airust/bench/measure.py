@@ -1,0 +1,167 @@
+"""Time one engine through the engine contract.
+
+Definitions, the same for every engine and independent of how it reports tokens:
+
+* **time to first token**, s: from ``submit`` to the first event of a request for one new token;
+* **prefill rate**, tokens/s: prompt tokens / time to first token;
+* **decode rate** at S streams, tokens/s in total: (n2 - n1) / (t2 - t1), where S requests
+  submitted together gave n1 tokens in t1 seconds, and S others n2 tokens in t2 seconds. The slope
+  leaves out prefill and what a request costs once;
+* **CPU time**, s: user and system time of all threads of the process.
+
+Token counts are the engine's own usage figures; whether they are true is checked against the
+reference afterwards (``verify``).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from airust.bench.workload import Batch, Step, Workload
+from airust.engines.base import Engine
+from airust.types import (
+    DoneEvent,
+    ErrorEvent,
+    Event,
+    Message,
+    Request,
+    SamplingParams,
+    TokenEvent,
+)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one request gave."""
+
+    prompt: int  # number of the prompt in the workload
+    wanted_tokens: int
+    text: str = ""
+    token_ids: list[int | None] = field(default_factory=list)
+    prompt_tokens: int = 0
+    tokens: int = 0  # by the engine's usage
+    cached_tokens: int = 0
+    first_s: float | None = None  # from its own submission to its first event
+    total_s: float = 0.0
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """Requests submitted together: seconds from the first submission to the last answer."""
+
+    seconds: float
+    cpu_s: float
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """One repeat of one point."""
+
+    step: Step
+    batches: tuple[BatchResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def run_workload(engine: Engine, workload: Workload, seconds: float) -> Iterator[StepResult]:
+    """Work through the steps, warm-up first.
+
+    After ``seconds`` only what a point lacks is done, one timed repeat, so that a slow engine
+    costs bounded time and still has every point.
+    """
+    deadline = time.perf_counter() + seconds
+    timed: set[tuple[str, int]] = set()
+    for step in workload.steps:
+        point = (step.kind, step.streams)
+        if (step.warmup or point in timed) and time.perf_counter() > deadline:
+            continue
+        if not step.warmup:
+            timed.add(point)
+        yield StepResult(step, tuple(run_batch(engine, workload, batch) for batch in step.batches))
+
+
+def run_batch(engine: Engine, workload: Workload, batch: Batch) -> BatchResult:
+    """Submit all requests of a batch, then wait for the last answer."""
+    finished = threading.Semaphore(0)
+    answers = tuple(Answer(number, batch.max_tokens) for number in batch.prompts)
+    requests = [_request(engine, workload, answer) for answer in answers]
+    cpu, start = time.process_time(), time.perf_counter()
+    for answer, request in zip(answers, requests, strict=True):
+        collector = _Collector(answer, finished)
+        engine.submit(request, collector)
+    for _ in answers:
+        finished.acquire()
+    return BatchResult(time.perf_counter() - start, time.process_time() - cpu, answers)
+
+
+def _request(engine: Engine, workload: Workload, answer: Answer) -> Request:
+    # Where an engine cannot go on after the end of an answer, verify says so when one ends early.
+    params = SamplingParams(
+        max_tokens=answer.wanted_tokens, ignore_eos=engine.capabilities.ignore_eos
+    )
+    text = workload.prompts[answer.prompt].text
+    return Request(messages=(Message("user", text),), params=params)
+
+
+class _Collector:
+    """The callback of one request: writes into its answer, then frees the waiting thread."""
+
+    def __init__(self, answer: Answer, finished: threading.Semaphore) -> None:
+        self.answer, self.finished = answer, finished
+        self.pieces: list[str] = []
+        self.start = time.perf_counter()
+
+    def __call__(self, event: Event) -> None:
+        answer, now = self.answer, time.perf_counter() - self.start
+        if answer.first_s is None:
+            answer.first_s = now
+        if isinstance(event, TokenEvent):
+            self.pieces.append(event.text)
+            answer.token_ids.append(event.token_id)
+            return
+        answer.total_s, answer.text = now, "".join(self.pieces)
+        if isinstance(event, DoneEvent):
+            answer.prompt_tokens = event.usage.prompt_tokens
+            answer.tokens = event.usage.completion_tokens
+            answer.cached_tokens = event.usage.cached_tokens
+        elif isinstance(event, ErrorEvent):
+            answer.error = str(event.error)
+        self.finished.release()
+
+
+def decode_rate(short: BatchResult, long: BatchResult) -> float | None:
+    """Tokens/s between two batches; None where noise made the longer one the faster."""
+    tokens = _tokens(long.answers) - _tokens(short.answers)
+    seconds = long.seconds - short.seconds
+    return tokens / seconds if tokens > 0 and seconds > 0 else None
+
+
+def _tokens(answers: Sequence[Answer]) -> int:
+    return sum(answer.tokens for answer in answers)
+
+
+def step_values(result: StepResult) -> dict[str, float]:
+    """The metrics that one step gives: name -> value in the unit of ``results.METRICS``."""
+    step, last = result.step, result.batches[-1]
+    if step.kind == "decode":
+        rate = decode_rate(result.batches[0], last)
+        values = {f"cpu_per_token_{step.streams}": last.cpu_s / max(1, _tokens(last.answers))}
+        return values | ({f"decode_{step.streams}": rate} if rate else {})
+    answer = last.answers[0]
+    if answer.first_s is None:
+        return {}
+    if step.kind == "ttft":
+        return {"ttft": answer.first_s}
+    return {"prefill": answer.prompt_tokens / answer.first_s}

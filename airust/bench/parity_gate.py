@@ -1,0 +1,103 @@
+"""Parity comes first: an engine that does not compute the same function is not timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from airust.bench.child import check_result, run_worker
+from airust.bench.runner import Entry
+
+PARITY_TIMEOUT_S = 600.0
+
+
+def prove(job: dict[str, Any], engines: Sequence[str]) -> dict[str, Any]:
+    """The parity report of all engines, as ``ParityReport.to_dict`` gives it.
+
+    One process checks them all. If an engine takes it down, each gets a process of its own, so
+    that the crash is that engine's result alone.
+
+    Raises:
+        AirustError: not even the reference could be computed.
+    """
+    result = run_worker(job | {"engines": list(engines)}, PARITY_TIMEOUT_S)
+    if not result["error"]:
+        return dict(result["parity"])
+    reports = [run_worker(job | {"engines": [name]}, PARITY_TIMEOUT_S) for name in engines]
+    good = [report["parity"] for report in reports if not report["error"]]
+    if not good:
+        check_result(result, "The parity check")
+    found = [
+        _crashed(name, report["error"]) if report["error"] else report["parity"]["engines"][0]
+        for name, report in zip(engines, reports, strict=True)
+    ]
+    return {**good[0], "engines": found, "passed": False}
+
+
+def _crashed(engine: str, error: str) -> dict[str, Any]:
+    empty = ("version", "dtype", "settings", "max_delta", "mean_delta", "max_kl", "mean_kl")
+    return {
+        "engine": engine,
+        "status": "error",
+        "passed": False,
+        "reason": error,
+        **dict.fromkeys(empty),
+        **dict.fromkeys(("positions", "unscored", "prompts", "equal", "tied"), 0),
+    }
+
+
+def gate(parity: dict[str, Any]) -> list[dict[str, Any]]:
+    """One entry an engine: ``reason`` is None where it may be timed.
+
+    In a timed run an engine may leave the reference only at a tie: where the two likeliest
+    tokens are closer than two logprobs that are each off by the tolerance.
+    """
+    return [
+        {
+            "label": found["engine"],
+            "engine": found["engine"],
+            "options": {},
+            "tolerance": 2 * parity["tolerance"],
+            "dtype": found["dtype"],
+            "settings": found["settings"],
+            "reason": None if found["passed"] else f"parity {found['status']}: {found['reason']}",
+        }
+        for found in parity["engines"]
+    ]
+
+
+def read_entry(record: dict[str, Any]) -> Entry:
+    """What the launches need of an entry."""
+    return Entry(record["label"], record["engine"], record["options"], record["tolerance"])
+
+
+def choose_requests(count: int | None) -> list[Any] | None:
+    """``count`` of the built-in prompts, spread over all kinds; None for all of them."""
+    from airust.engines.parity_prompts import built_in_requests
+
+    requests = built_in_requests()
+    if count is None or count >= len(requests):
+        return None
+    return [requests[number * len(requests) // count] for number in range(count)]
+
+
+def run_parity_job(job: dict[str, Any]) -> dict[str, Any]:
+    """The worker's side."""
+    from airust.bench.progress import tell
+    from airust.engines.parity import run_parity
+
+    engines = job["engines"]
+
+    def on_progress(what: str, done: int, total: int) -> None:
+        place = engines.index(what) + 1 if what in engines else 0
+        tell(Path(job["progress"]), "parity", (place + done / total) / (len(engines) + 1), what)
+
+    report = run_parity(
+        Path(job["model"]),
+        engines,
+        prompts=choose_requests(job["prompts"]),
+        new_tokens=job["new_tokens"],
+        on_progress=on_progress,
+    ).to_dict()
+    return report | {"model": Path(job["model"]).name}  # no path of this machine

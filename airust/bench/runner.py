@@ -1,0 +1,195 @@
+"""Launch every engine several times, interleaved in random order, and keep every record.
+
+A block holds one launch of every entry, in an order of its own; a phase in which the host is slow
+then meets all engines rather than one. The reference engine is entered twice under two names (the
+A/A pair): the difference between the two is what the method cannot see through.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from airust.bench.child import run_worker
+from airust.bench.measure import Answer, BatchResult, StepResult, step_values
+from airust.bench.verify import Reference, check_answer, count_checks
+from airust.bench.workload import Workload, read_step
+from airust.gpt.tokenizer import Tokenizer
+
+AA_SUFFIX = " (A/A)"
+LAUNCH_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the benchmark: an engine with its options under a label."""
+
+    label: str
+    engine: str
+    options: dict[str, Any] = field(default_factory=dict)
+    tolerance: float = 1e-3  # margin up to which leaving the reference counts as a tie
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How the entries are launched."""
+
+    launches: int  # blocks
+    threads: int  # cores and thread-pool size of every engine
+    seconds: float  # after which a launch leaves out further repeats
+    seed: int = 0
+
+
+def with_aa_pair(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries and the first one again."""
+    if not entries:
+        return ()
+    first = entries[0]
+    twin = Entry(first.label + AA_SUFFIX, first.engine, first.options, first.tolerance)
+    return (*entries, twin)
+
+
+def schedule(entries: Sequence[Entry], launches: int, seed: int) -> list[tuple[int, Entry]]:
+    """(block, entry) in the order of the run: each block a random order of all entries."""
+    rng = random.Random(seed)
+    order = []
+    for block in range(launches):
+        order += [(block, entry) for entry in rng.sample(list(entries), len(entries))]
+    return order
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything that the launches of one run share."""
+
+    model: Path
+    workload: Workload
+    references: Sequence[Reference]
+    tokenizer: Tokenizer
+    settings: RunSettings
+
+    def run(
+        self, entries: Sequence[Entry], raw: Path, progress: Callable[[float, str], None]
+    ) -> list[dict[str, Any]]:
+        """All launches; each record is appended to ``raw`` (JSON lines) as soon as it is there."""
+        order = schedule(entries, self.settings.launches, self.settings.seed)
+        records = []
+        for number, (block, entry) in enumerate(order):
+            progress(number / len(order), entry.label)
+            record = {"block": block, "order": number} | self.launch(entry)
+            records.append(record)
+            with raw.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        return records
+
+    def launch(self, entry: Entry) -> dict[str, Any]:
+        """One launch as a record: what was measured, whether the output was right, values."""
+        job = {
+            "kind": "launch",
+            "engine": entry.engine,
+            "model": str(self.model),
+            "options": entry.options,
+            "threads": self.settings.threads,
+            "workload": self.workload.to_dict(),
+            "seconds": self.settings.seconds,
+        }
+        host, start = _HostLoad(), time.perf_counter()
+        result = run_worker(job, LAUNCH_TIMEOUT_S)
+        wall = time.perf_counter() - start
+        steps = result.pop("steps", [])
+        checks = count_checks(self._checks(steps, entry.tolerance))
+        record = {
+            "label": entry.label,
+            "wall_s": wall,
+            **host.since(),
+            **result,
+            "checks": checks,
+            "steps": [_compact(step) for step in steps],
+            "values": {},
+        }
+        if not record["error"] and checks["wrong"]:
+            record["error"] = f"{checks['wrong']} wrong answers, the first: {checks['first_wrong']}"
+        if not record["error"]:
+            record["values"] = _values(steps, result)
+        return record
+
+    def _checks(self, steps: list[dict[str, Any]], tolerance: float) -> Iterator[Any]:
+        for step in steps:
+            for batch in step["batches"]:
+                for answer in batch["answers"]:
+                    number = answer["prompt"]
+                    yield check_answer(
+                        answer,
+                        self.workload.prompts[number],
+                        self.references[number],
+                        self.tokenizer,
+                        tolerance,
+                    )
+
+
+def _values(steps: list[dict[str, Any]], result: dict[str, Any]) -> dict[str, list[float]]:
+    """Metric -> the repeats of this launch; warm-up left out."""
+    values: dict[str, list[float]] = {
+        "load": [result["load_s"]],
+        "memory": [result["peak_memory_bytes"]],
+    }
+    for step in steps:
+        if not step["step"]["warmup"]:
+            for name, value in step_values(_step_result(step)).items():
+                values.setdefault(name, []).append(value)
+    return values
+
+
+def _step_result(values: dict[str, Any]) -> StepResult:
+    batches = tuple(
+        BatchResult(b["seconds"], b["cpu_s"], tuple(Answer(**a) for a in b["answers"]))
+        for b in values["batches"]
+    )
+    return StepResult(read_step(values["step"]), batches)
+
+
+def _compact(step: dict[str, Any]) -> dict[str, Any]:
+    """A step for the record: times and counts without the words."""
+    return {
+        "kind": step["step"]["kind"],
+        "streams": step["step"]["streams"],
+        "warmup": step["step"]["warmup"],
+        "batches": [
+            {
+                "seconds": batch["seconds"],
+                "cpu_s": batch["cpu_s"],
+                "tokens": [answer["tokens"] for answer in batch["answers"]],
+                "first_s": [answer["first_s"] for answer in batch["answers"]],
+                "total_s": [answer["total_s"] for answer in batch["answers"]],
+            }
+            for batch in step["batches"]
+        ],
+    }
+
+
+class _HostLoad:
+    """How busy the rest of the machine was, so that a contended launch can be seen as one."""
+
+    def __init__(self) -> None:
+        self.times = psutil.cpu_times()
+
+    def since(self) -> dict[str, Any]:
+        """Share of processor time stolen by the hypervisor, and the load average."""
+        now = psutil.cpu_times()
+        spent = sum(now) - sum(self.times)
+        stolen = getattr(now, "steal", 0.0) - getattr(self.times, "steal", 0.0)
+        return {
+            "steal_share": stolen / spent if spent > 0 else 0.0,
+            "load_average": psutil.getloadavg()[0],
+        }

@@ -1,0 +1,63 @@
+"""The command line: one small file a command.
+
+A command's module holds ``run``, whose signature Typer turns into options and whose docstring
+into help, and ``EXAMPLE``, shown below the help. Heavy libraries are imported inside ``run``, so
+that ``airust --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from airust import __version__
+from airust.cli.errors import handled
+
+COMMANDS = ("train", "ask", "chat", "export", "engines", "parity", "report", "doctor")
+
+
+def build_app() -> typer.Typer:
+    """The Typer application with every command that is there."""
+    app = typer.Typer(
+        name="airust",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(epilog="Start here: airust train --preset tiny --out runs/tiny")(_common)
+    for name in COMMANDS:
+        if find_spec(f"airust.cli.{name}") is not None:
+            module = import_module(f"airust.cli.{name}")
+            app.command(name, epilog=f"Example: {module.EXAMPLE}")(handled(module.run))
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"airust {__version__}")
+        raise typer.Exit()
+
+
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Train a small GPT, take it apart, and run the same weights in Rust engines."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 Ctrl+C."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # Windows would otherwise read and write a pipe in a code page without Chinese.
+        if isinstance(stream, TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    build_app()(prog_name="airust")

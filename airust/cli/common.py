@@ -1,0 +1,111 @@
+"""Options and steps that several commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airust.types import UserError
+
+if TYPE_CHECKING:
+    from airust.engines.base import Engine
+
+# Annotated types, so that an option reads the same in every command.
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model folder, .gguf file or hub name (OWNER/NAME).",
+        show_default=False,
+    ),
+]
+EngineOption = Annotated[str, typer.Option("--engine", "-e", help="`airust engines` lists them.")]
+EnginesOption = Annotated[
+    str | None,
+    typer.Option("--engines", help="Names with commas between; all installed ones if not given."),
+]
+TemperatureOption = Annotated[float, typer.Option(help="0 always takes the likeliest token.")]
+MaxTokensOption = Annotated[int, typer.Option(help="New tokens at most.")]
+SeedOption = Annotated[int | None, typer.Option(help="Makes sampling repeatable.")]
+SystemOption = Annotated[str | None, typer.Option(help="Instruction before the first turn.")]
+
+MAKE_A_MODEL = "`airust train --preset tiny --out runs/tiny` makes one"
+
+
+def existing_model(model: Path | None) -> Path:
+    """The model's path.
+
+    Raises:
+        UserError: it was not given or is not there; the message tells how to make one.
+    """
+    if model is None:
+        raise UserError(f"Say which model with --model; {MAKE_A_MODEL}.")
+    if not model.exists():
+        raise UserError(f"There is no model at '{model}'; {MAKE_A_MODEL}.")
+    return model
+
+
+def model_or_hub_name(model: Path | None) -> str | Path:
+    """As ``existing_model``, but OWNER/NAME may also be a model at the Hugging Face hub.
+
+    >>> model_or_hub_name(Path("Qwen/Qwen2.5-0.5B-Instruct"))
+    'Qwen/Qwen2.5-0.5B-Instruct'
+
+    Raises:
+        UserError: it was not given, or is a path where nothing is.
+    """
+    if model is not None and not model.exists() and not model.is_absolute():
+        owner, *name = model.parts
+        # Below a folder that is here, and in the one where training puts models, it is a path.
+        if len(name) == 1 and owner not in (".", "..", "runs") and not Path(owner).exists():
+            return model.as_posix()
+    return existing_model(model)
+
+
+def open_engine(name: str, model: Path | None) -> Engine:
+    """Load a model into an engine. The dummy engine needs no model.
+
+    Raises:
+        UserError: no such engine or model.
+    """
+    from rich.console import Console
+
+    from airust.engines.registry import load_engine
+
+    path = "dummy" if name == "dummy" and model is None else model_or_hub_name(model)
+    with Console(stderr=True, markup=False).status(f"Loading {path} into {name} ..."):
+        return load_engine(name, path)
+
+
+def split_names(names: str | None) -> list[str] | None:
+    """Comma-separated names.
+
+    >>> split_names("torch, mistralrs")
+    ['torch', 'mistralrs']
+    >>> split_names(None) is None
+    True
+
+    Raises:
+        UserError: no name is left.
+    """
+    if names is None:
+        return None
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        raise UserError("--engines needs at least one name, for example --engines torch,mistralrs.")
+    return found
+
+
+def print_json(values: object) -> None:
+    """JSON on stdout for other programs."""
+    typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """A note to the person, apart from the output."""
+    print(text, file=sys.stderr, flush=True)

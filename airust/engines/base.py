@@ -1,0 +1,279 @@
+"""The engine contract: submit a request, receive events through a callback, cancel by a handle.
+
+An engine implements ``load``, ``submit`` and ``close``; blocking ``generate``, the iterator
+``stream`` and the async iterator ``astream`` are folds over the events and live here, once.
+
+Example, with the echo engine:
+
+>>> from airust.engines.dummy import DummyEngine
+>>> from airust.types import Message, Request
+>>> DummyEngine().generate(Request(messages=(Message("user", "hello rust"),))).text
+'hello rust'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+from airust.types import (
+    Completion,
+    DoneEvent,
+    EngineError,
+    ErrorEvent,
+    Event,
+    Request,
+    SamplingParams,
+    TokenEvent,
+    TopLogprob,
+    UnsupportedError,
+    UserError,
+)
+
+EventCallback = Callable[[Event], None]
+
+
+class Handle(Protocol):
+    """Returned by ``submit``."""
+
+    def cancel(self) -> None:
+        """Stop the request soon; its last event is DoneEvent("cancelled"). Safe to repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do. More raises UnsupportedError; nothing is dropped silently."""
+
+    chat: bool = True  # accepts messages
+    raw_prompt: bool = False  # accepts a raw prompt
+    token_ids: bool = False  # accepts token ids
+    logprobs: bool = False  # gives the chosen token's logprob and the top k
+    seed: bool = False  # the same seed gives the same tokens
+    json_schema: bool = False  # constrains the output to a schema
+    batching: bool = False  # several requests advance in the same step
+    min_p: bool = False
+    repetition_penalty: bool = False
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """The teacher-forced prediction for one position of a given continuation."""
+
+    logprob: float  # of the given token, natural logarithm
+    top: tuple[TopLogprob, ...]  # the likeliest alternatives, likeliest first
+
+
+class Engine(ABC):
+    """One loaded model, ready to answer from any thread."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    @classmethod
+    @abstractmethod
+    def load(cls, model: str | Path, **options: object) -> Self:
+        """Load a model folder, file or hub name.
+
+        Raises:
+            EngineUnavailableError: the engine's library is not installed.
+            UserError: the model cannot be read, or an option is unknown.
+        """
+
+    @abstractmethod
+    def submit(self, request: Request, on_event: EventCallback) -> Handle:
+        """Start a request and return at once.
+
+        ``on_event`` is called from the engine's thread with TokenEvents and then exactly one
+        DoneEvent or ErrorEvent; it must return quickly and must not raise.
+
+        Raises:
+            UserError: the request is refused (capabilities, context length).
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Cancel what runs and free the model. Safe to repeat."""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What the model was loaded with, for reports: dtype, threads, and the like."""
+        return {}
+
+    def greedy(
+        self, prompt_ids: Sequence[int], max_tokens: int, top_k: int = 0
+    ) -> list[TokenEvent]:
+        """Decode greedily without stopping at the end-of-text token, one entry a token.
+
+        With ``top_k`` above 0 an engine that gives logprobs adds them to the entries.
+
+        Raises:
+            UnsupportedError: the engine takes no token ids or always stops at end of text.
+            EngineError: the engine reports runs of tokens instead of tokens.
+        """
+        wanted = top_k if top_k and self.capabilities.logprobs else None
+        params = SamplingParams(max_tokens=max_tokens, ignore_eos=True, logprobs=wanted)
+        answer = self.generate(Request(token_ids=tuple(prompt_ids), params=params))
+        tokens = [event for event in answer.tokens if event.token_id is not None]
+        if len(tokens) != answer.usage.completion_tokens:
+            raise EngineError(f"The engine '{self.name}' does not report every token by its id.")
+        return tokens
+
+    def score(
+        self, prompt_ids: Sequence[int], continuation_ids: Sequence[int], top_k: int = 8
+    ) -> Sequence[ScoredToken | None]:
+        """Teacher-forced logprobs of a continuation, one entry a continuation token.
+
+        Here they come from greedy decoding, which tells the same numbers as long as it generates
+        the given tokens; where it does not, the given token is looked up among the top k and
+        decoding starts anew behind it. An engine that can run a forward pass overrides this.
+        An entry is None where the given token is not among the top k, or where the engine
+        cannot go on from the tokens before it.
+
+        Raises:
+            UnsupportedError: the engine gives no logprobs.
+        """
+        if not self.capabilities.logprobs:
+            raise UnsupportedError(f"The engine '{self.name}' gives no logprobs.")
+        scores: list[ScoredToken | None] = []
+        while len(scores) < len(continuation_ids):
+            so_far = [*prompt_ids, *continuation_ids[: len(scores)]]
+            try:
+                events = self.greedy(so_far, len(continuation_ids) - len(scores), max(top_k, 1))
+            except UserError:  # the engine cannot take these tokens
+                if not scores:
+                    raise
+                scores.append(None)
+                continue
+            if not events:
+                raise EngineError(f"The engine '{self.name}' generated nothing to score.")
+            for event in events:
+                given = continuation_ids[len(scores)]
+                scores.append(_given_token(event, given))
+                if event.token_id != given:
+                    break
+        return scores
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def check(self, request: Request) -> None:
+        """Refuse what is outside the capabilities.
+
+        Raises:
+            UnsupportedError: names the first thing that the engine cannot do.
+        """
+        can, params = self.capabilities, request.params
+        wanted = (
+            (request.messages is not None, can.chat, "chat messages"),
+            (request.prompt is not None, can.raw_prompt, "a raw prompt"),
+            (request.token_ids is not None, can.token_ids, "token ids"),
+            (params.logprobs is not None, can.logprobs, "logprobs"),
+            (params.seed is not None, can.seed, "a seed"),
+            (params.json_schema is not None, can.json_schema, "a JSON schema"),
+            (params.min_p > 0, can.min_p, "min_p"),
+            (params.repetition_penalty != 1, can.repetition_penalty, "a repetition penalty"),
+            (params.ignore_eos, can.ignore_eos, "ignore_eos"),
+        )
+        for asked, able, what in wanted:
+            if asked and not able:
+                raise UnsupportedError(
+                    f"The engine '{self.name}' does not support {what}; "
+                    f"`airust engines` lists the ones that do."
+                )
+
+    def generate(self, request: Request) -> Completion:
+        """Answer a request and wait for the whole of it.
+
+        Raises:
+            AirustError: the request was refused or failed.
+        """
+        tokens: list[TokenEvent] = []
+        for event in self.events(request):
+            if isinstance(event, TokenEvent):
+                tokens.append(event)
+            elif isinstance(event, DoneEvent):
+                return Completion(
+                    text="".join(t.text for t in tokens),
+                    tokens=tuple(tokens),
+                    finish_reason=event.finish_reason,
+                    usage=event.usage,
+                    timings=event.timings,
+                )
+        raise EngineError(f"The engine '{self.name}' ended a request without saying so.")
+
+    def stream(self, request: Request) -> Generator[str, None, None]:
+        """The answer's text pieces as they come. Leaving the loop cancels the request."""
+        with contextlib.closing(self.events(request)) as events:
+            for event in events:
+                if isinstance(event, TokenEvent) and event.text:
+                    yield event.text
+
+    def events(self, request: Request) -> Generator[Event, None, None]:
+        """All events of a request; an ErrorEvent is raised. Leaving the loop cancels it."""
+        inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        handle = self.submit(request, inbox.put)
+        try:
+            while True:
+                event = inbox.get()
+                if isinstance(event, ErrorEvent):
+                    raise event.error
+                yield event
+                if isinstance(event, DoneEvent):
+                    return
+        finally:
+            handle.cancel()
+
+    async def astream(self, request: Request) -> AsyncGenerator[Event, None]:
+        """``events`` for asyncio: no thread is spent while waiting. Leaving the loop cancels."""
+        loop = asyncio.get_running_loop()
+        inbox: asyncio.Queue[Event] = asyncio.Queue()
+        handle = self.submit(request, lambda e: _post(loop, inbox, e))
+        try:
+            while True:
+                event = await inbox.get()
+                if isinstance(event, ErrorEvent):
+                    raise event.error
+                yield event
+                if isinstance(event, DoneEvent):
+                    return
+        finally:
+            handle.cancel()
+
+
+def _post(loop: asyncio.AbstractEventLoop, inbox: asyncio.Queue[Event], event: Event) -> None:
+    # The loop may have closed while the engine was still cancelling.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(inbox.put_nowait, event)
+
+
+def _given_token(event: TokenEvent, given: int) -> ScoredToken | None:
+    """The score of a given token, read from what the engine would have generated there."""
+    known = {top.token_id: top.logprob for top in event.top}
+    if event.token_id == given and event.logprob is not None:
+        return ScoredToken(event.logprob, event.top)
+    return ScoredToken(known[given], event.top) if given in known else None
+
+
+def take_options(
+    engine: str, options: dict[str, object], known: dict[str, object]
+) -> dict[str, object]:
+    """Merge user options over defaults.
+
+    Raises:
+        UserError: an option that the engine does not know.
+    """
+    for key in options:
+        if key not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise UserError(f"The engine '{engine}' has no option '{key}'; it knows: {names}.")
+    return known | options

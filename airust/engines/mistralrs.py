@@ -1,0 +1,308 @@
+"""mistral.rs: an inference engine in Rust, with continuous batching.
+
+The library has traps, all of which were met while writing this file:
+
+* one send at a time (a second thread gets "Already borrowed"), though answers may be read in
+  parallel, hence the lock around sending only;
+* it reads environment variables once, and without ``RUST_LOG=off`` it logs to stdout;
+* a seed fails on the CPU and breaks every later model of the process, so none is ever passed;
+* a missing sampling setting is taken from the model's ``generation_config.json``, where
+  ``do_sample: false`` silently makes everything greedy, so all of them are passed;
+* a request ends early only when its iterator is dropped;
+* logprobs are those of the distribution after temperature and penalties;
+* prompts are text: token ids pass only if tokenising their text gives them back, and the spelling
+  of a control token inside a message becomes that control token.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from airust.engines.base import Capabilities, take_options
+from airust.engines.chat_template import ChatTemplate
+from airust.engines.model_files import find_model
+from airust.engines.text import new_token_limit
+from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
+from airust.types import (
+    EngineError,
+    Request,
+    SamplingParams,
+    TokenEvent,
+    TopLogprob,
+    UnsupportedError,
+    Usage,
+    UserError,
+)
+
+OPTIONS: dict[str, object] = {
+    "dtype": "float32",  # float32, bfloat16, float16, or auto: as stored
+    "in_situ_quant": None,  # quantise while loading, for instance "Q8_0" or "Q4K"
+    "threads": None,  # CPU threads; None leaves it to the library
+    "max_seqs": 32,  # requests generated at the same time
+    "prefix_cache": True,  # keep what an answer computed for a request that begins the same
+}
+DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "auto": "Auto"}
+CACHED_ANSWERS = 16  # the library's own default
+ALL_TOKENS = 2**31 - 1  # a top_k that keeps every token
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A request as mistral.rs takes it."""
+
+    text: str
+    tokens: int
+    max_tokens: int
+
+
+class MistralRsEngine(WorkerEngine[Prompt]):
+    """A model in mistral.rs. Each running answer keeps one thread waiting, ``max_seqs`` at most."""
+
+    name: ClassVar[str] = "mistralrs"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        raw_prompt=True,
+        token_ids=True,
+        logprobs=True,
+        json_schema=True,
+        batching=True,
+        min_p=True,
+        repetition_penalty=True,
+        ignore_eos=True,
+    )
+
+    def __init__(
+        self,
+        library: Any,
+        runner: Any,
+        template: ChatTemplate | None,
+        max_seqs: int,
+        settings: dict[str, object],
+    ) -> None:
+        super().__init__(max_seqs)
+        self._library, self._runner, self._template = library, runner, template
+        self._settings = settings
+        self._sending = threading.Lock()
+        self._context = int(runner.max_sequence_length() or sys.maxsize)
+
+    @classmethod
+    def load(cls, model: str | Path, **options: object) -> Self:
+        """Load a folder, a GGUF file or a hub name; see OPTIONS."""
+        values = take_options(cls.name, options, OPTIONS)
+        dtype, quant = values["dtype"], values["in_situ_quant"]
+        max_seqs = _positive("max_seqs", values["max_seqs"])
+        threads = None if values["threads"] is None else _positive("threads", values["threads"])
+        if dtype not in DTYPES:
+            raise UserError(f"dtype is {dtype!r} but must be one of: {', '.join(DTYPES)}.")
+        if quant is not None and not isinstance(quant, str):
+            raise UserError(f"in_situ_quant is {quant!r} but must be a name such as 'Q8_0'.")
+        if not isinstance(values["prefix_cache"], bool):
+            raise UserError(
+                f"prefix_cache is {values['prefix_cache']!r} but must be true or false."
+            )
+        path = find_model(model, gguf=True)
+        template = ChatTemplate.of_model(path)
+        library = _library(threads)
+        runner = _runner(
+            library,
+            path,
+            DTYPES[str(dtype)],
+            in_situ_quant=quant,
+            max_seqs=max_seqs,
+            prefix_cache_n=CACHED_ANSWERS if values["prefix_cache"] else 0,
+        )
+        settings: dict[str, object] = {
+            "dtype": quant or ("as stored" if dtype == "auto" else dtype),
+            "kv_cache": "float32" if os.environ["MISTRALRS_CPU_KV_F32"] == "1" else "float16",
+            "threads": int(os.environ.get("RAYON_NUM_THREADS") or 0) or "automatic",
+            "max_seqs": max_seqs,
+            "prefix_cache": values["prefix_cache"],
+        }
+        return cls(library, runner, template, max_seqs, settings)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What was loaded: dtype, kv_cache, threads, max_seqs, prefix_cache."""
+        return dict(self._settings)
+
+    def prepare(self, request: Request) -> Prompt:
+        """Render, tokenise, and refuse what mistral.rs would answer wrongly."""
+        params = request.params
+        altered = params.temperature not in (0, 1) or params.repetition_penalty != 1
+        if params.logprobs is not None and altered:
+            raise UnsupportedError(
+                "mistral.rs gives the model's own logprobs only with temperature 0 or 1 "
+                "and without a repetition penalty."
+            )
+        if params.json_schema is not None:
+            _schema(params.json_schema)
+        text = self._prompt_text(request)
+        tokens = len(request.token_ids) if request.token_ids else len(self._tokenize(text))
+        return Prompt(text, tokens, new_token_limit(tokens, params, self._context))
+
+    def _prompt_text(self, request: Request) -> str:
+        if request.messages is not None:
+            if self._template is None:
+                raise UnsupportedError("The model has no chat template; give it a raw prompt.")
+            return self._template.render(request.messages)
+        if request.prompt is not None:
+            return request.prompt
+        return self._text_of(request.token_ids or ())
+
+    def _tokenize(self, text: str) -> list[int]:
+        with self._sending:
+            return list(self._runner.tokenize_text(text, True, None))
+
+    def _text_of(self, ids: Sequence[int]) -> str:
+        """A text that mistral.rs tokenises to exactly these ids."""
+        for part in (ids, ids[1:]):  # the tokenizer may put its first token there by itself
+            try:
+                with self._sending:
+                    text = str(self._runner.detokenize_text(list(part), False))
+            except (ValueError, OverflowError) as error:
+                raise UserError(f"These are not token ids: {first_line(error)}.") from error
+            if text and self._tokenize(text) == list(ids):
+                return text
+        raise UnsupportedError(
+            "mistral.rs takes prompts as text, and the text of these token ids is tokenised "
+            "differently; give it the text."
+        )
+
+    def answer(self, prepared: Prompt, job: Job) -> Outcome:
+        """Send, and pass the chunks on; leaving drops the iterator, which cancels."""
+        params, count = job.request.params, 0
+        with self._sending:
+            chunks = self._runner.send_chat_completion_request(
+                self._request(prepared, params, stream=True)
+            )
+        try:
+            for chunk in chunks:
+                if job.cancelled:
+                    break
+                choice = chunk.choices[0]
+                event = _token_event(choice.delta.content or "", choice.logprobs, params.logprobs)
+                count += 1
+                if choice.finish_reason is None or event.text or choice.logprobs:
+                    job.emit(event)
+                if choice.finish_reason is not None:
+                    usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                    return Outcome("length" if choice.finish_reason == "length" else "stop", usage)
+        except ValueError as error:
+            # A schema that cannot be compiled shows before the first token.
+            kind = UserError if params.json_schema is not None and not count else EngineError
+            raise kind(f"mistral.rs: {first_line(error)}.") from error
+        return Outcome("cancelled", Usage(prepared.tokens, count))
+
+    def greedy(
+        self, prompt_ids: Sequence[int], max_tokens: int, top_k: int = 0
+    ) -> list[TokenEvent]:
+        """As in the base class; in one blocking call, because only that reports every token.
+
+        A stream leaves out tokens without text, such as the end-of-text token.
+        """
+        params = SamplingParams(max_tokens=max_tokens, ignore_eos=True, logprobs=max(top_k, 1))
+        request = Request(token_ids=tuple(prompt_ids), params=params)
+        self.check_open()
+        prompt = self.prepare(request)
+        try:
+            with self._sending:
+                answer = self._runner.send_chat_completion_request(
+                    self._request(prompt, params, stream=False)
+                )
+        except ValueError as error:
+            raise EngineError(f"mistral.rs: {first_line(error)}.") from error
+        return [_token_event(p.token, p, top_k) for p in answer.choices[0].logprobs.content]
+
+    def _request(self, prompt: Prompt, params: SamplingParams, stream: bool) -> Any:
+        schema = None if params.json_schema is None else _schema(params.json_schema)
+        return self._library.ChatCompletionRequest(
+            model="default",
+            messages=[{"role": "user", "content": prompt.text}],
+            stream=stream,
+            max_tokens=prompt.max_tokens,
+            temperature=params.temperature,
+            top_k=params.top_k or ALL_TOKENS,
+            top_p=params.top_p,
+            min_p=params.min_p,
+            repetition_penalty=params.repetition_penalty,
+            stop_seqs=list(params.stop) or None,
+            logprobs=params.logprobs is not None,
+            top_logprobs=max(params.logprobs or 0, 1),  # the first one tells the token's id
+            grammar=schema,
+            grammar_type=None if schema is None else "json_schema",
+            ignore_eos=params.ignore_eos,
+        )
+
+    def close(self) -> None:
+        """Cancel what runs and free the model."""
+        super().close()
+        self._runner = None
+
+
+def _library(threads: int | None) -> Any:
+    """Import mistralrs; what it reads from the environment is fixed when it is first used."""
+    os.environ.setdefault("RUST_LOG", "off")
+    os.environ.setdefault("MISTRALRS_CPU_KV_F32", "1")
+    if threads is not None:
+        if "mistralrs" in sys.modules and os.environ.get("RAYON_NUM_THREADS") != str(threads):
+            raise UserError(
+                "mistral.rs fixes its number of threads when it is first loaded; "
+                "start a new process to change it."
+            )
+        os.environ["RAYON_NUM_THREADS"] = os.environ["CANDLE_NUM_THREADS"] = str(threads)
+    import mistralrs
+
+    return mistralrs
+
+
+def _runner(library: Any, path: Path, dtype: str, **options: Any) -> Any:
+    kind = getattr(library.ModelDType, dtype)
+    if path.is_dir():
+        which = library.Which.Plain(model_id=str(path), arch=None, dtype=kind)
+    else:
+        which = library.Which.GGUF(
+            quantized_model_id=str(path.parent), quantized_filename=path.name, dtype=kind
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        # A chat request is the only kind that streams, and this template makes it a raw prompt.
+        template = Path(folder) / "prompt.jinja"
+        template.write_text("{{ messages[0]['content'] }}", "utf-8")
+        try:
+            return library.Runner(which=which, jinja_explicit=str(template), **options)
+        except BaseException as error:  # a panic of the Rust side is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise UserError(f"mistral.rs cannot load '{path}': {first_line(error)}.") from error
+
+
+def _schema(text: str) -> str:
+    """The schema with free whitespace forbidden, on which small models loop."""
+    try:
+        schema = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"The JSON schema is not valid JSON: {error}.") from error
+    if not isinstance(schema, dict):
+        raise UserError("The JSON schema must be a JSON object.")
+    return json.dumps({"x-guidance": {"whitespace_flexible": False}} | schema)
+
+
+def _token_event(text: str, found: Any, top_k: int | None) -> TokenEvent:
+    """One token; ``found`` is mistral.rs' record of it, None where it gives none."""
+    if found is None or top_k is None:
+        return TokenEvent(text)
+    top = tuple(TopLogprob(t.token, t.bytes or "", t.logprob) for t in found.top_logprobs)
+    ids = (t.token_id for t in top if t.logprob == found.logprob and t.text == found.token)
+    return TokenEvent(text, next(ids, None), found.logprob, top[:top_k])
+
+
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"{name} is {value!r} but must be a whole number above 0.")
+    return value

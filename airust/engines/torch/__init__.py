@@ -1,0 +1,29 @@
+"""Our own engine: the GPT of ``airust.gpt`` served to many at once.
+
+    engine      the engine contract: options, requests in, scores
+    scheduler   one thread; continuous batching, chunked prefill
+    job         one request on its way
+    sampler     the next token of every row
+    slots       the KV cache of many sequences, prefix reuse
+    steps       what one forward pass computes
+    forward     the forward pass, flattened for speed
+    linear      matrix products with weights laid out once
+    threads     how many threads a step should use
+
+>>> from airust.gpt.config import GPTConfig
+>>> from airust.gpt.model import GPT
+>>> from airust.gpt.tokenizer import character_tokenizer
+>>> from airust.types import Request, SamplingParams
+>>> tokenizer = character_tokenizer(["abc"])
+>>> config = GPTConfig(tokenizer.vocab_size, hidden_size=16, layers=1, heads=1, kv_heads=1,
+...                    head_dim=16, ffn_size=16, context=32)
+>>> with TorchEngine(GPT(config), tokenizer) as engine:
+...     params = SamplingParams(max_tokens=5, ignore_eos=True)
+...     answer = engine.generate(Request(prompt="abc", params=params))
+>>> answer.usage
+Usage(prompt_tokens=3, completion_tokens=5, cached_tokens=0)
+"""
+
+from airust.engines.torch.engine import TorchEngine, TorchOptions
+
+__all__ = ["TorchEngine", "TorchOptions"]

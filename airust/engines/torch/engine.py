@@ -1,0 +1,170 @@
+"""The engine contract over the scheduler."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+
+from airust.engines.base import Capabilities, Engine, EventCallback, ScoredToken, take_options
+from airust.engines.model_files import find_model
+from airust.engines.text import new_token_limit, prompt_ids
+from airust.engines.torch.forward import FastGPT
+from airust.engines.torch.job import Job
+from airust.engines.torch.scheduler import CLOSED, Scheduler
+from airust.engines.torch.score import score_tokens
+from airust.engines.torch.slots import FIRST_SLOTS, SlotCache, Slots
+from airust.gpt.checkpoint import load_model
+from airust.gpt.model import GPT
+from airust.gpt.tokenizer import Tokenizer
+from airust.types import EngineError, Request, SamplingParams, UserError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class TorchOptions:
+    """What ``TorchEngine.load`` takes as options.
+
+    PyTorch has one number of threads for the whole process. While requests run it is the
+    engine's, which other work in the process may feel; then it is put back.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    dtype: str = "float32"  # of the weights; bfloat16 is faster where the CPU has it
+    threads: int | None = None  # of PyTorch; None times one against all, and adapts
+    max_batch: int = 64  # requests that advance in the same step
+    max_queue: int = 1024  # requests that may wait; more are refused
+    prefill_chunk: int = 128  # prompt tokens a step; more is faster, but holds others up longer
+    cache_mib: int = 4096  # KV cache at most
+    prefix_cache: bool = True  # go on from what an ended request left in the KV cache
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UserError(f"dtype is {self.dtype!r} but must be one of: {', '.join(DTYPES)}.")
+        for name in ("threads", "max_batch", "max_queue", "prefill_chunk", "cache_mib"):
+            value = getattr(self, name)
+            if name == "threads" and value is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(f"{name} is {value!r} but must be a whole number above 0.")
+        if not isinstance(self.prefix_cache, bool):
+            raise UserError(f"prefix_cache is {self.prefix_cache!r} but must be true or false.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What closing frees."""
+
+    model: FastGPT
+    slots: Slots
+    scheduler: Scheduler
+
+
+class TorchEngine(Engine):
+    """Our GPT in PyTorch on the CPU, with continuous batching.
+
+    The same request with the same seed gives the same tokens whatever else runs. One reservation:
+    matrix libraries add in another order for another number of rows, so logits differ in their
+    last bits, and tokens that are tied that closely may change places.
+    """
+
+    name: ClassVar[str] = "torch"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        chat=True,
+        raw_prompt=True,
+        token_ids=True,
+        logprobs=True,
+        seed=True,
+        batching=True,
+        min_p=True,
+        repetition_penalty=True,
+        ignore_eos=True,
+    )
+
+    def __init__(
+        self, model: GPT, tokenizer: Tokenizer, options: TorchOptions | None = None
+    ) -> None:
+        self._options = options or TorchOptions()
+        self._context, self._vocab_size = model.config.context, model.config.vocab_size
+        self._tokenizer = tokenizer
+        if tokenizer.vocab_size > self._vocab_size:
+            raise UserError(
+                f"The tokenizer has {tokenizer.vocab_size} tokens but the model only "
+                f"{self._vocab_size}; they do not belong together."
+            )
+        self._loaded: _Loaded | None = _load(model, self._options)
+        # Threads must end before the interpreter takes the library away under them.
+        self._stop = weakref.finalize(self, self._loaded.scheduler.stop)
+
+    @classmethod
+    def load(cls, model: str | Path, **options: object) -> Self:
+        """Load a Hugging Face folder or hub name; the options are those of ``TorchOptions``."""
+        known: dict[str, object] = {f.name: f.default for f in fields(TorchOptions)}
+        chosen = TorchOptions(**take_options(cls.name, options, known))  # type: ignore[arg-type]
+        folder = find_model(model)
+        return cls(load_model(folder), Tokenizer.load(folder), chosen)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The options; threads tells which counts are tried where none was given."""
+        chosen = {f.name: getattr(self._options, f.name) for f in fields(self._options)}
+        return chosen | {"threads": self._options.threads or f"1 or {torch.get_num_threads()}"}
+
+    def _open(self) -> _Loaded:
+        if self._loaded is None:
+            raise EngineError(CLOSED)
+        return self._loaded
+
+    def submit(self, request: Request, on_event: EventCallback) -> Job:
+        """Queue a request and return at once.
+
+        Raises:
+            UserError: the request is refused.
+            EngineError: the engine is closed, or too many requests wait.
+        """
+        loaded = self._open()
+        self.check(request)
+        prompt = prompt_ids(request, self._tokenizer)
+        limit = new_token_limit(len(prompt), request.params, self._context)
+        loaded.slots.check(len(prompt) + limit)
+        job = Job(request, prompt, limit, self._vocab_size, self._tokenizer, on_event)
+        loaded.scheduler.submit(job)
+        return job
+
+    def score(
+        self, prompt_ids: Sequence[int], continuation_ids: Sequence[int], top_k: int = 8
+    ) -> list[ScoredToken]:
+        """As in the base class, by one forward pass."""
+        loaded, ids = self._open(), [*prompt_ids, *continuation_ids]
+        if not continuation_ids:
+            return []
+        for token_id in ids:
+            if not 0 <= token_id < self._vocab_size:
+                raise UserError(
+                    f"Token id {token_id} is outside the vocabulary of {self._vocab_size}."
+                )
+        if not prompt_ids:
+            raise UserError("A score needs at least one token to go on from.")
+        new_token_limit(len(ids) - 1, SamplingParams(), self._context)
+        return score_tokens(loaded.model, self._tokenizer, ids, len(prompt_ids), top_k)
+
+    def close(self) -> None:
+        """Cancel what runs, wait for its last step, and free the model."""
+        self._stop()
+        self._loaded = None
+
+
+@torch.inference_mode()
+def _load(model: GPT, options: TorchOptions) -> _Loaded:
+    fast = FastGPT(model, DTYPES[options.dtype])
+    cache = SlotCache(model.config, slots=min(FIRST_SLOTS, options.max_batch))
+    slots = Slots(cache, options.max_batch, options.cache_mib << 20, options.prefix_cache)
+    scheduler = Scheduler(fast, slots, options.max_queue, options.prefill_chunk, options.threads)
+    return _Loaded(fast, slots, scheduler)

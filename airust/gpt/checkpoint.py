@@ -1,0 +1,292 @@
+"""A model as a Hugging Face folder: read it, write it.
+
+``config.json``, ``model.safetensors``, ``tokenizer.json`` and the chat template: what
+transformers, mistral.rs and candle load as it is. Every file is written under a temporary name
+and renamed, so that a crash never leaves half a file under the real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from airust.gpt.config import GPTConfig
+from airust.gpt.model import GPT
+from airust.gpt.rope import rotary_table
+from airust.gpt.tokenizer import Tokenizer
+from airust.types import UserError
+
+CLASSES = {"qwen3": "Qwen3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` with a temporary path beside ``path``, then rename it into place.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # two may write at once
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"Cannot write '{path}': {reason}.") from error
+    finally:
+        with contextlib.suppress(OSError):  # the folder is unreadable; the error above says so
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 atomically.
+
+    Raises:
+        UserError: as ``write_atomic``.
+    """
+    write_atomic(path, lambda p: p.write_text(text, "utf-8"))
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write indented UTF-8 JSON atomically."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def hf_config(config: GPTConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    """config.json as transformers 5, mistral.rs and candle read it."""
+    values: dict[str, Any] = {
+        "architectures": [CLASSES[config.family]],
+        "model_type": config.family,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_dim,
+        "intermediate_size": config.ffn_size,
+        "max_position_embeddings": config.context,
+        # transformers 5 reads rope_parameters, mistral.rs and candle the top-level rope_theta
+        "rope_theta": config.rope_theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "rms_norm_eps": config.norm_eps,
+        "tie_word_embeddings": config.tie_embeddings,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "use_cache": True,
+        "use_sliding_window": False,
+        "sliding_window": None,
+        "max_window_layers": config.layers,
+        "torch_dtype": "float32",
+        "dtype": "float32",
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.turn_end,
+        "pad_token_id": tokenizer.end_of_text,
+    }
+    return values
+
+
+def config_from_hf(values: dict[str, Any]) -> GPTConfig:
+    """Our config from config.json.
+
+    Raises:
+        UserError: the architecture or a feature of it is not one that this model covers.
+    """
+    family = values.get("model_type")
+    if family not in CLASSES:
+        raise UserError(
+            f"The model type '{family}' is not supported; supported: {', '.join(CLASSES)}."
+        )
+    _refuse_uncovered(values)
+    rope = values.get("rope_parameters") or {}
+    try:
+        heads, hidden = values["num_attention_heads"], values["hidden_size"]
+        return GPTConfig(
+            vocab_size=values["vocab_size"],
+            hidden_size=hidden,
+            layers=values["num_hidden_layers"],
+            heads=heads,
+            kv_heads=values.get("num_key_value_heads") or heads,
+            head_dim=values.get("head_dim") or hidden // heads,
+            ffn_size=values["intermediate_size"],
+            context=values["max_position_embeddings"],
+            rope_theta=values.get("rope_theta") or rope.get("rope_theta", 10_000.0),
+            norm_eps=values["rms_norm_eps"],
+            qk_norm=family == "qwen3",
+            qkv_bias=family == "qwen2",
+            tie_embeddings=values.get("tie_word_embeddings", False),
+        )
+    except KeyError as error:
+        raise UserError(f"config.json lacks {error}.") from error
+    except (TypeError, ZeroDivisionError) as error:
+        raise UserError(f"config.json holds a value of the wrong kind: {error}.") from error
+
+
+def _refuse_uncovered(values: dict[str, Any]) -> None:
+    """Refuse what would load and then answer wrongly."""
+    scaling = values.get("rope_scaling") or values.get("rope_parameters") or {}
+    rope_type = scaling.get("rope_type", scaling.get("type", "default"))
+    act = values.get("hidden_act", "silu")
+    refused = (
+        (rope_type != "default", f"The rotary scaling '{rope_type}' is not supported yet."),
+        (bool(values.get("attention_bias")), "Attention with four biases is not supported."),
+        (act != "silu", f"The activation '{act}' is not supported; only silu is."),
+        (bool(values.get("use_sliding_window")), "Sliding-window attention is not supported."),
+        (scaling.get("partial_rotary_factor", 1) != 1, "Partial rotation is not supported."),
+    )
+    for wrong, sentence in refused:
+        if wrong:
+            raise UserError(sentence)
+
+
+def hf_name(name: str) -> str:
+    """Our parameter name as Hugging Face checkpoints spell it."""
+    return name if name.startswith("lm_head.") else f"model.{name}"
+
+
+def save_model(
+    model: GPT, tokenizer: Tokenizer, folder: Path, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a Hugging Face folder, in float32 unless asked otherwise.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    tensors = {
+        hf_name(name): tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in model.named_parameters()  # a tied head is listed once
+    }
+    write_atomic(
+        folder / "model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})
+    )
+    settings = hf_config(model.config, tokenizer)
+    settings["torch_dtype"] = settings["dtype"] = str(dtype).removeprefix("torch.")
+    write_json(folder / "config.json", settings)
+    write_json(
+        folder / "generation_config.json",
+        {"eos_token_id": [tokenizer.turn_end, tokenizer.end_of_text], "do_sample": False},
+    )
+    for name, text in tokenizer.files().items():
+        write_text(folder / name, text)
+
+
+def read_config(folder: Path) -> GPTConfig:
+    """Read config.json of a model folder.
+
+    Raises:
+        UserError: it is missing, broken or foreign.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"There is no model in '{folder}': config.json is missing.")
+    return config_from_hf(_read_object(path))
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    except ValueError as error:  # not JSON, not UTF-8
+        raise UserError(f"'{path}' is not valid JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"'{path}' is not a JSON object.")
+    return values
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder: one, or the shards that its index names.
+
+    Raises:
+        UserError: a file is missing, or the index is broken.
+    """
+    index = folder / "model.safetensors.index.json"
+    names: Iterable[str] = ["model.safetensors"]
+    if index.is_file():
+        table = _read_object(index).get("weight_map")
+        if not isinstance(table, dict) or not table:
+            raise UserError(f"'{index}' has no weight_map.")
+        names = sorted(set(table.values()))
+    for name in names:
+        if not (folder / name).is_file():
+            raise UserError(f"There are no weights in '{folder}': {name} is missing.")
+    return [folder / name for name in names]
+
+
+def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder, from one safetensors file or its shards.
+
+    Raises:
+        UserError: a file is missing or truncated.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for path in weight_files(folder):
+        try:
+            tensors |= load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"'{path}' is truncated or not a safetensors file ({error})."
+            ) from error
+    return tensors
+
+
+def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> GPT:
+    """Read a Hugging Face folder into our model, ready for inference.
+
+    Raises:
+        UserError: a file is missing, truncated, or does not fit config.json.
+    """
+    config = read_config(folder)
+    return model_from_tensors(config, load_tensors(folder), folder, dtype)
+
+
+def model_from_tensors(
+    config: GPTConfig,
+    tensors: dict[str, torch.Tensor],
+    source: Path,
+    dtype: torch.dtype = torch.float32,
+) -> GPT:
+    """A model of these weights, ready for inference.
+
+    Args:
+        tensors: by their names in Hugging Face checkpoints; emptied on the way.
+        source: the file or folder that an error names.
+        dtype: of the model, whatever the tensors have.
+
+    Raises:
+        UserError: a tensor is missing, has another shape than the config says, or is unknown.
+    """
+    with torch.device("meta"):  # shapes only: no memory, no draw from the random generator
+        model = GPT(config)
+    state: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        key = hf_name(name)
+        tensor = tensors.pop(key, None)
+        if tensor is None or tensor.shape != parameter.shape:
+            found = "missing" if tensor is None else f"{tuple(tensor.shape)}"
+            raise UserError(
+                f"The weights in '{source}' do not fit its settings: {key} is {found}, "
+                f"expected {tuple(parameter.shape)}."
+            )
+        state[name] = tensor.to(dtype)
+    if config.tie_embeddings:
+        tensors.pop("lm_head.weight", None)  # some writers store the tied copy too
+    extra = [name for name in tensors if not name.endswith("rotary_emb.inv_freq")]
+    if extra:
+        raise UserError(f"The weights in '{source}' hold an unknown tensor: {extra[0]}.")
+    model.load_state_dict(state, strict=False, assign=True)
+    if config.tie_embeddings:
+        model.lm_head.tie(model.embed_tokens)
+    model.rope_cos, model.rope_sin = rotary_table(
+        config.head_dim, config.context, config.rope_theta
+    )
+    return model.eval()

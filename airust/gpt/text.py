@@ -1,0 +1,99 @@
+"""Token ids to text pieces, held back until they are certain.
+
+Two things make a streamed piece uncertain: a UTF-8 character whose last bytes have not been
+generated yet, and text which may turn out to be the beginning of a stop string. Neither may
+reach the reader, because a piece cannot be taken back.
+
+>>> stream = TextStream(lambda ids: "".join(map(chr, ids)), stop=("END",))
+>>> [stream.push(ord(c)) for c in "aEbEND!"]
+['a', '', 'Eb', '', '', '', '']
+>>> stream.stopped
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+REPLACEMENT = "\ufffd"  # what decoders print for bytes that are not (yet) valid UTF-8
+# A character's bytes may be shown as U+FFFD each, together with those of the character before
+# it, so up to 7 at a time may yet become text. More than that is garbage.
+MOST_UNCERTAIN = 8
+UNFINISHED = 3  # tokens that an unfinished character can consist of: its bytes but the last
+
+
+class StopFilter:
+    """Text in, text out, ending before the first stop string."""
+
+    def __init__(self, stop: Sequence[str] = ()) -> None:
+        self.stop = tuple(stop)
+        self.stopped = False  # a stop string has been seen; nothing more comes out
+        self._held = ""
+
+    def push(self, text: str) -> str:
+        """The text that can now be shown."""
+        if not self.stop or self.stopped:
+            return "" if self.stopped else text
+        text = self._held + text
+        found = [at for at in map(text.find, self.stop) if at >= 0]
+        if found:
+            self.stopped, self._held = True, ""
+            return text[: min(found)]
+        keep = max(_overlap(text, stop) for stop in self.stop)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def finish(self) -> str:
+        """What was held back and did not become a stop string."""
+        text, self._held = self._held, ""
+        return text
+
+
+class TextStream:
+    """Turns the token ids of one answer into text pieces that never have to be taken back.
+
+    ``decode`` turns ids into text, printing U+FFFD for incomplete bytes. Do not push the
+    end-of-text token. After ``stopped`` is true the engine should end the request with "stop".
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
+        self._decode = decode
+        self._filter = StopFilter(stop)
+        self._window: list[int] = []  # the last complete piece, as context, and what came since
+        self._context = 0  # tokens of the window that are context
+        self._shown = 0  # characters of decode(window) already passed on
+
+    @property
+    def stopped(self) -> bool:
+        """A stop string has been generated; it and what follows are never shown."""
+        return self._filter.stopped
+
+    def push(self, token_id: int) -> str:
+        """The text that this token makes certain; often empty."""
+        self._window.append(token_id)
+        text = self._decode(self._window)
+        uncertain = len(text) - len(text.rstrip(REPLACEMENT))
+        if uncertain > MOST_UNCERTAIN:
+            piece = self._decode(self._window[:-UNFINISHED])[self._shown :]
+            self._window, self._context, self._shown = self._window[-UNFINISHED:], 0, 0
+            return self._filter.push(piece)
+        end = max(len(text) - uncertain, self._shown)
+        piece, self._shown = text[self._shown : end], end
+        if piece and not uncertain:
+            # SentencePiece decoders strip the first space of whatever they are given, so a
+            # token has to be decoded after the piece before it.
+            self._window = self._window[self._context :]
+            self._context = len(self._window)
+            self._shown = len(self._decode(self._window))
+        return self._filter.push(piece)
+
+    def finish(self) -> str:
+        """The rest, incomplete bytes as U+FFFD. Call it once, at the end of the answer."""
+        piece = self._decode(self._window)[self._shown :] if self._window else ""
+        return self._filter.push(piece) + self._filter.finish()
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of the text that begins the stop string."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,0 +1,169 @@
+"""The vocabulary that every part of airust shares: messages, requests, events, errors.
+
+Standard library only and frozen, so that an engine, the service, a notebook widget and a test
+can pass these values between threads without copying.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class AirustError(Exception):
+    """Something failed; the message is one sentence that can be shown to the user as it is."""
+
+
+class UserError(AirustError):
+    """The user can put it right: a bad value, a missing file. The CLI exits with 2."""
+
+
+class EngineUnavailableError(UserError):
+    """The engine's library is not installed; the message says how to install it."""
+
+
+class UnsupportedError(UserError):
+    """The engine was asked for something outside its capabilities."""
+
+
+class ContextOverflowError(UserError):
+    """Prompt and requested output do not fit into the model's context."""
+
+
+class EngineError(AirustError):
+    """The engine failed while it was answering a valid request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to choose the next token and when to stop. The default is greedy decoding."""
+
+    max_tokens: int = 256  # new tokens at most
+    temperature: float = 0.0  # 0 = greedy
+    top_k: int = 0  # keep the k likeliest tokens; 0 = all
+    top_p: float = 1.0  # nucleus: keep the smallest set with this probability mass
+    min_p: float = 0.0  # drop tokens below this share of the likeliest one's probability
+    repetition_penalty: float = 1.0  # CTRL (Keskar et al. 2019, section 4.1); 1 = off
+    seed: int | None = None  # the same seed and request give the same tokens
+    stop: tuple[str, ...] = ()  # generation ends before the first of these strings
+    logprobs: int | None = None  # None = none; k = the chosen token's logprob and the top k
+    json_schema: str | None = None  # constrain the output to this JSON schema
+    ignore_eos: bool = False  # generate max_tokens whatever the model says (benchmarks)
+
+    def __post_init__(self) -> None:
+        checks = (
+            (self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1"),
+            (self.temperature >= 0, "temperature", self.temperature, "0 or more"),
+            (self.top_k >= 0, "top_k", self.top_k, "0 (off) or more"),
+            (0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1"),
+            (0 <= self.min_p < 1, "min_p", self.min_p, "0 or more and below 1"),
+            (self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "above 0"),
+            (self.logprobs is None or self.logprobs >= 0, "logprobs", self.logprobs, "0 or more"),
+            (all(self.stop), "stop", self.stop, "non-empty strings"),
+        )
+        for good, name, value, wanted in checks:
+            if not good:
+                raise UserError(f"{name} is {value!r} but must be {wanted}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to generate from: exactly one of messages, a raw prompt, or token ids.
+
+    Raises:
+        UserError: none or more than one of the three is given, or it is empty.
+    """
+
+    messages: tuple[Message, ...] | None = None
+    prompt: str | None = None
+    token_ids: tuple[int, ...] | None = None
+    params: SamplingParams = field(default_factory=SamplingParams)
+
+    def __post_init__(self) -> None:
+        given = [x for x in (self.messages, self.prompt, self.token_ids) if x is not None]
+        if len(given) != 1:
+            raise UserError("A request needs exactly one of messages, prompt or token_ids.")
+        if not given[0]:
+            raise UserError("A request needs at least one message or token to go on from.")
+
+
+@dataclass(frozen=True, slots=True)
+class TopLogprob:
+    """One alternative at a position."""
+
+    token_id: int | None  # None where the engine tells only the text
+    text: str
+    logprob: float  # natural logarithm
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One generated token, or a run of tokens where the engine reports only runs.
+
+    ``text`` may be empty while a UTF-8 character or a possible stop string is still incomplete;
+    the pieces of one answer, joined, are the answer.
+    """
+
+    text: str
+    token_id: int | None = None
+    logprob: float | None = None
+    top: tuple[TopLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0  # of the prompt, taken from the prefix cache
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds on the engine's own monotonic clock, counted from the request's arrival."""
+
+    queued_s: float
+    ttft_s: float  # until the first token
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DoneEvent:
+    """The last event of a request that was answered or cancelled."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    """The last event of a request that failed."""
+
+    error: AirustError
+
+
+Event = TokenEvent | DoneEvent | ErrorEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer: the fold of a request's events."""
+
+    text: str
+    tokens: tuple[TokenEvent, ...]
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings

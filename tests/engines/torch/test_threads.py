@@ -1,0 +1,51 @@
+"""The thread tuner against made-up machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airust.engines.torch.threads import LAST_RETRY, ThreadTuner
+
+
+def run(tuner: ThreadTuner, seconds: Callable[[int, int], float], rows: int, n: int) -> list[int]:
+    """The thread counts of n steps on a machine that needs so many seconds for (rows, threads)."""
+    counts = []
+    for _ in range(n):
+        counts.append(tuner.choose(rows))
+        tuner.note(rows, counts[-1], seconds(rows, counts[-1]))
+    return counts
+
+
+def quiet(rows: int, threads: int) -> float:
+    return 1.0 + rows / threads + 3.0 * (threads > 1)
+
+
+def busy(rows: int, threads: int) -> float:
+    return quiet(rows, threads) * (200 if threads > 1 else 2)
+
+
+def test_small_steps_one_thread_large_steps_all() -> None:
+    tuner = ThreadTuner(2)
+    assert set(run(tuner, quiet, rows=1, n=30)[2:]) == {1}
+    assert set(run(tuner, quiet, rows=64, n=30)[2:]) == {2}
+    assert tuner.choose(1) == 1
+
+
+def test_a_busy_machine_is_noticed_and_rarely_tried_again() -> None:
+    tuner = ThreadTuner(2)
+    run(tuner, quiet, rows=64, n=100)
+    counts = run(tuner, busy, rows=64, n=3000)
+    assert counts[-500:].count(2) <= 1
+    assert counts.count(2) < 15
+    assert set(run(tuner, quiet, rows=64, n=2 * LAST_RETRY)[-500:]) >= {2}
+
+
+def test_one_interrupted_step_changes_nothing() -> None:
+    tuner = ThreadTuner(2)
+    run(tuner, quiet, rows=64, n=10)
+    tuner.note(64, 2, 2 * quiet(64, 2))
+    assert tuner.choose(64) == 2
+
+
+def test_a_single_core() -> None:
+    assert set(run(ThreadTuner(1), quiet, rows=64, n=5)) == {1}
