@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+from airust.types import UserError
+
 EXAMS = ("held_out", "held_out_new_wording", "explanations", "small_talk", "tuned_new_wording")
 CURVE_POINTS = 300  # at most; a curve of more steps is averaged over runs of steps
 
@@ -67,6 +69,21 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     if not isinstance(values, dict):
         return None
     return {key: value for key, value in values.items() if key != "wrong"}
+
+
+def read_others(folders: Sequence[str]) -> list[dict[str, Any]]:
+    """eval.json of other runs, each with its folder's name.
+
+    Raises:
+        UserError: a folder has none.
+    """
+    found = []
+    for folder in folders:
+        evaluation = read_evaluation(Path(folder))
+        if evaluation is None:
+            raise UserError(f"compare names '{folder}', but there is no readable eval.json in it.")
+        found.append({"name": Path(folder).name, "evaluation": evaluation})
+    return found
 
 
 def scores(evaluation: dict[str, Any]) -> list[dict[str, Any]]:

@@ -31,9 +31,10 @@ class Parameters:
     parity_prompts: int | None = None  # None: all built-in ones
     parity_tokens: int = 64  # after each prompt
     seed: int = 0  # of prompts, order and resampling
+    compare: tuple[str, ...] = ()  # folders whose eval.json is shown beside the model's
 
     def __post_init__(self) -> None:
-        for name in ("engines", "streams"):
+        for name in ("engines", "streams", "compare"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from airust.bench.html import write_html
+from airust.bench.learning import read_others
 from airust.bench.notebook import NotebookFailure, run_notebook
 from airust.bench.parameters import Parameters
 from airust.bench.progress import Progress, watched
@@ -153,6 +154,7 @@ def _check(values: dict[str, Any]) -> None:
     except TypeError as error:
         raise UserError(f"A parameter has the wrong type: {error}.") from error
     choose_engines(given.engines)
+    read_others(given.compare)
 
 
 def _prepare(paths: ReportPaths) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from airust.bench import host
 from airust.bench.child import check_result, run_worker
-from airust.bench.learning import read_evaluation, read_training
+from airust.bench.learning import read_evaluation, read_others, read_training
 from airust.bench.metrics import shares, summary, withheld
 from airust.bench.parameters import Parameters
 from airust.bench.parity_gate import gate, prove, read_entry
@@ -70,6 +70,7 @@ class Session:
             "model": host.describe_model(self.model),
             "training": read_training(self.model),
             "evaluation": read_evaluation(self.model),
+            "compared": read_others(self.given.compare),
         }
         return self.save()
 

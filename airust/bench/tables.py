@@ -289,6 +289,40 @@ def evaluation(results: Results) -> str:
     return "\n\n".join([exam, *_unknown(found), *_weakest(found)])
 
 
+def comparison(results: Results) -> str:
+    """The exam of the model beside that of other runs, with what each was trained on."""
+    others = results.get("compared") or []
+    own = results.get("evaluation")
+    if not others or own is None:
+        return ""
+    runs = {results["model"]["name"]: own}
+    runs |= {other["name"]: other["evaluation"] for other in others}
+    exact = {
+        name: {(row["exam"], row["language"]): row["exact"] for row in scores(found)}
+        for name, found in runs.items()
+    }
+    rows = [
+        (
+            EXAMS.get(row["exam"], row["exam"].replace("_", " ")),
+            LANGUAGES.get(row["language"], row["language"]),
+            *(percent(exact[name].get((row["exam"], row["language"]))) for name in runs),
+        )
+        for row in scores(own)
+    ]
+    lines = [f"- {name}: {_run(found, own)}" for name, found in runs.items()]
+    return "\n\n".join([table(("exact match in", "language", *runs), rows), "\n".join(lines)])
+
+
+def _run(found: dict[str, Any], own: dict[str, Any]) -> str:
+    trained = found.get("training", {})
+    text = (
+        f"stages {trained.get('stages')}, {number(trained.get('steps'))} steps, "
+        f"{number(trained.get('tokens'))} tokens, {number(trained.get('seconds'))} s"
+    )
+    same = found.get("data_sha256") == own.get("data_sha256")
+    return text + ("." if same else ", on **other training data**.")
+
+
 def _unknown(found: dict[str, Any]) -> Iterable[str]:
     """Made-up entities, and perplexity."""
     lines = [

@@ -103,7 +103,7 @@ BUILT_INS: dict[str, BuiltIn] = {
     "llamacpp": BuiltIn(
         target="airust.engines.llamacpp:LlamaCppEngine",
         libraries={"llama_cpp": "llama-cpp-python"},
-        install="'airust[llamacpp]'",
+        install="llama-cpp-python",
         description="llama.cpp, written in C++",
         formats="GGUF file, safetensors folder",
         capabilities=Capabilities(

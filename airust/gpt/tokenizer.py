@@ -58,7 +58,17 @@ class Tokenizer:
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of plain text; nothing is added."""
+        """Token ids of plain text; nothing is added.
+
+        Raises:
+            UserError: the text holds half a surrogate pair, which UTF-8 has no bytes for.
+        """
+        try:
+            return self._encode(text)
+        except TypeError as error:  # the Rust side takes no such string
+            raise UserError("The text is not valid Unicode: it holds a lone surrogate.") from error
+
+    def _encode(self, text: str) -> list[int]:
         if self.backend.pre_tokenizer is not None:
             ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
             return ids

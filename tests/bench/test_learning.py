@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airust.bench.learning import CURVE_POINTS, read_evaluation, read_training, scores
+from airust.bench.learning import CURVE_POINTS, read_evaluation, read_others, read_training, scores
+from airust.types import UserError
 
 
 def _write(folder: Path, records: list[dict[str, Any]], tail: str = "") -> None:
@@ -85,3 +86,12 @@ def test_the_majority_baseline_is_weighted_by_questions() -> None:
         {"exam": "explanations", "language": "en", "n": 5, "exact": 0.4, "majority": None},
     ]
     assert scores({}) == []
+
+
+def test_other_runs_are_named_after_their_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "two-stage"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"compare names '.*two-stage'"):
+        read_others([str(folder)])
+    (folder / "eval.json").write_text('{"scores": {}, "wrong": []}', "utf-8")
+    assert read_others([str(folder)]) == [{"name": "two-stage", "evaluation": {"scores": {}}}]

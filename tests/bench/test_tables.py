@@ -111,6 +111,21 @@ def test_failed_parity_and_ties_are_told(results: Results) -> None:
     assert "| **failed** |" in text and "**transformers**: 2 of 25 greedy answers differ." in text
 
 
+def test_other_runs_stand_beside_the_model(results: Results) -> None:
+    assert tables.comparison(results) == ""
+    own = results["evaluation"]
+    scores = {part: {"en": {"n": 640, "exact": 0.125}} for part in own["scores"]}
+    training = {"stages": "two-stage", "steps": 900, "tokens": 1_800_000, "seconds": 250.4}
+    other = own | {"scores": scores, "training": training, "data_sha256": "00" * 32}
+    compared = [{"name": "tiny-two-stage", "evaluation": other}]
+    text = tables.comparison(results | {"compared": compared})
+    name = results["model"]["name"]
+    assert f"| exact match in | language | {name} | tiny-two-stage |" in text
+    assert "| 12.5% |" in text and "| – |" in text  # it was not examined in Chinese
+    assert "- tiny-two-stage: stages two-stage, 900 steps, 1,800,000 tokens, 250 s" in text
+    assert "other training data" in text
+
+
 @pytest.mark.parametrize("key", ["training", "evaluation"])
 def test_what_is_missing_is_said(results: Results, key: str) -> None:
     changed = results | {key: None}

@@ -53,7 +53,7 @@ def library() -> tuple[Any, deque[str], Any]:
     except (ImportError, OSError, RuntimeError) as error:
         raise EngineUnavailableError(
             "The engine 'llamacpp' needs llama-cpp-python; "
-            "install with: pip install 'airust[llamacpp]'"
+            "install with: pip install llama-cpp-python"
         ) from error
     errors: deque[str] = deque(maxlen=3)
 
