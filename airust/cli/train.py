@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,12 +124,14 @@ def _train(prepared: Run, console: Console, target: float | None) -> bool:
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=trainer.config.steps, completed=trainer.step)
+        earlier, start = trainer.elapsed_s, time.monotonic()
         for record in trainer:
             bar.update(task, completed=record.step, description=_describe(record))
             if target is not None and record.val_loss is not None and record.val_loss <= target:
                 whole = trainer.validate(prepared.validation)
                 if whole <= target:
-                    _print_target(console, record, target, whole)
+                    seconds = earlier + time.monotonic() - start
+                    _print_target(console, record, target, whole, seconds)
                     return True
     return False
 
@@ -138,10 +141,13 @@ def _describe(record: StepRecord) -> str:
     return text if record.val_loss is None else f"{text}  val {record.val_loss:.3f}"
 
 
-def _print_target(console: Console, record: StepRecord, target: float, whole: float) -> None:
+def _print_target(
+    console: Console, record: StepRecord, target: float, whole: float, seconds: float
+) -> None:
     console.print(
-        f"Validation loss {whole:.4f} <= {target} after [bold]{record.elapsed_s:.1f} s[/], "
-        f"{record.tokens:,} tokens, {record.tokens / record.elapsed_s:,.0f} tokens/s"
+        f"Validation loss {whole:.4f} <= {target} after [bold]{seconds:.1f} s[/] "
+        f"({record.elapsed_s:.1f} s of steps, the rest validation), {record.tokens:,} tokens, "
+        f"{record.tokens / record.elapsed_s:,.0f} tokens/s"
     )
 
 

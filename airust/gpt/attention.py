@@ -35,13 +35,24 @@ class Cache(Protocol):
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """softmax(Q K^T / sqrt(D) + mask) V for (B, H, T, D) and (B, H, S, D); no mask is causal."""
-    if mask is None or q.device.type != "cpu" or not q.requires_grad:
+    if not (_is_short_training(q) and q.shape == k.shape):
         causal = mask is None and q.shape[2] > 1
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-    # PyTorch's CPU kernel takes 5 times as long backwards on short rows as these plain products.
+    if mask is None:
+        mask = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool).tril()
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (B, H, T, S)
     out: Tensor = scores.masked_fill(~mask, float("-inf")).softmax(-1) @ v
     return out
+
+
+def _is_short_training(q: Tensor) -> bool:
+    """Where plain products are faster: PyTorch's CPU kernel goes backwards in bfloat16 slowly.
+
+    Measured on 2 cores, forward and backward: 12.4 ms against 3.3 at 64 positions, 52 against 35
+    at 512; in float32 and beyond that the kernel wins.
+    """
+    short = q.shape[2] <= 512
+    return short and q.requires_grad and q.device.type == "cpu" and q.dtype == torch.bfloat16
 
 
 class Attention(nn.Module):

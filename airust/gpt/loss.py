@@ -67,6 +67,10 @@ class NextTokenLoss(nn.Module):
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
             hidden, weight = hidden.to(dtype), weight.to(dtype)
+        if not torch.is_grad_enabled():
+            parts = zip(hidden.split(CHUNK), targets[counted].split(CHUNK), strict=True)
+            losses = [F.cross_entropy((h @ weight.T).float(), t, reduction="sum") for h, t in parts]
+            return torch.stack(losses).sum() if losses else hidden.new_zeros(())
         loss: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden, weight, targets[counted]
         )

@@ -4,7 +4,7 @@
 preset              parameters  what for
 ==================  ==========  =============================================================
 smoke               0.2 M       tests: seconds
-tiny                2.6 M       the embedded corpus, minutes on two CPU cores
+tiny                2.1 M       the embedded corpus, minutes on two CPU cores
 small               30 M        own data, hours on a CPU or minutes on a GPU
 medium              120 M       own data, a GPU
 shakespeare-char    0.8 M       nanoGPT's CPU set-up, for comparison
@@ -87,7 +87,7 @@ PRESETS: dict[str, TrainConfig] = {
         GPTConfig(
             vocab_size=4096,
             hidden_size=192,
-            layers=4,
+            layers=3,
             heads=3,
             kv_heads=3,
             head_dim=64,
@@ -149,13 +149,14 @@ PRESETS: dict[str, TrainConfig] = {
             ffn_size=384,
             context=64,
         ),
-        OptimizerConfig(warmup=20, decay=1.0),
+        OptimizerConfig(lr=0.02, matrix_lr=0.03, momentum=0.8, warmup=10, decay=1.0),
         tokenizer="character",
-        steps=500,
-        rows=24,
+        steps=210,
+        rows=12,
         length=64,
         validation=0.1,
-        validate_every=50,
+        validate_every=70,
+        validation_batches=1,
     ),
 }
 

@@ -12,6 +12,7 @@ Neither ever drops input: ``decode(encode(text)) == text`` for any string.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"  # ends an answer
 SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END)
 
-PART = 256  # characters that are encoded at a time where nothing splits a text
+BYTE = re.compile("<0x[0-9A-F]{2}>")  # a token for one byte
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -45,6 +46,7 @@ class Tokenizer:
         self.end_of_text = self._special(END_OF_TEXT)
         self.turn_start = self._special(TURN_START)
         self.turn_end = self._special(TURN_END)
+        self._characters = _character_table(backend)
 
     def _special(self, token: str) -> int:
         token_id = self.backend.token_to_id(token)
@@ -64,21 +66,16 @@ class Tokenizer:
             UserError: the text holds half a surrogate pair, which UTF-8 has no bytes for.
         """
         try:
-            return self._encode(text)
-        except TypeError as error:  # the Rust side takes no such string
-            raise UserError("The text is not valid Unicode: it holds a lone surrogate.") from error
-
-    def _encode(self, text: str) -> list[int]:
-        if self.backend.pre_tokenizer is not None:
+            if self._characters is not None:
+                return [i for c in text for i in self._characters.get(c) or self._bytes(c)]
             ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
-            return ids
-        # One token a character, so it can be cut anywhere; as one word it takes quadratic time.
-        parts = [text[i : i + PART] for i in range(0, len(text), PART)]
-        return [
-            token
-            for encoding in self.backend.encode_batch(parts, add_special_tokens=False)
-            for token in encoding.ids
-        ]
+        except (TypeError, UnicodeEncodeError) as error:  # the Rust side takes no such string
+            raise UserError("The text is not valid Unicode: it holds a lone surrogate.") from error
+        return ids
+
+    def _bytes(self, character: str) -> list[int]:
+        """An unknown character as its UTF-8 bytes."""
+        return [self._special(f"<0x{byte:02X}>") for byte in character.encode()]
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not valid UTF-8 become U+FFFD."""
@@ -134,6 +131,22 @@ class Tokenizer:
             raise
         except Exception as error:  # the Rust side raises a bare Exception
             raise UserError(f"'{path}' is not a readable tokenizer: {error}.") from error
+
+
+def _character_table(backend: Backend) -> dict[str, tuple[int]] | None:
+    """Character -> its token, of a tokenizer with nothing but characters and bytes; else None.
+
+    The Rust side looks for merges in a text of a million characters as in one word, for minutes.
+    """
+    if backend.pre_tokenizer is not None or backend.normalizer is not None:
+        return None
+    table: dict[str, tuple[int]] = {}
+    for token, token_id in backend.get_vocab(with_added_tokens=False).items():
+        if len(token) == 1:
+            table[token] = (token_id,)
+        elif token not in SPECIAL_TOKENS and not BYTE.fullmatch(token):
+            return None
+    return table if backend.token_to_id("<0xFF>") is not None else None
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int = 4096) -> Tokenizer:
