@@ -44,6 +44,10 @@ class Subject:
         return Request(messages=(Message("user", text),), params=params)
 
 
+# Engines that run a model of tokens; the dummy engine's tokens are words, without logprobs or end.
+MODELS = [name for name in BUILT_INS if name != "dummy"]
+
+
 @pytest.fixture(scope="module", params=list(BUILT_INS))
 def subject(request: pytest.FixtureRequest, reciter_dir: Path) -> Iterator[Subject]:
     info = next(engine for engine in list_engines() if engine.name == request.param)
@@ -97,9 +101,8 @@ def test_characters_are_never_split(subject: Subject) -> None:
     assert len(pieces) > 5
 
 
+@pytest.mark.parametrize("subject", MODELS, indirect=True)
 def test_a_character_cut_by_the_limit_is_marked(subject: Subject) -> None:
-    if subject.engine.name == "dummy":
-        pytest.skip("its tokens are words")
     text = subject.engine.generate(subject.request(max_tokens=8)).text
     assert text.rstrip("\ufffd") == RECITED
     assert text.endswith("\ufffd")
@@ -184,28 +187,24 @@ def test_what_it_cannot_do_is_refused_before_any_event(subject: Subject) -> None
     assert events == []
 
 
+@pytest.mark.parametrize("subject", MODELS, indirect=True)
 def test_end_of_text_ends_the_answer(subject: Subject) -> None:
-    if subject.engine.name == "dummy":
-        pytest.skip("it has no such token")
     params = SamplingParams(max_tokens=20)
     answer = subject.engine.generate(Request(prompt="abz", params=params))
     assert (answer.text, answer.finish_reason) == ("", "stop")
     assert answer.usage.completion_tokens <= 1
 
 
+@pytest.mark.parametrize("subject", MODELS, indirect=True)
 def test_ignore_eos(subject: Subject) -> None:
-    if subject.engine.name == "dummy":
-        pytest.skip("it has no such token")
     params = SamplingParams(max_tokens=7, ignore_eos=True)
     answer = subject.engine.generate(Request(prompt="abz", params=params))
     assert (answer.text, answer.finish_reason) == (RECITED, "length")
     assert answer.usage.completion_tokens == 7
 
 
+@pytest.mark.parametrize("subject", MODELS, indirect=True)
 def test_token_ids_and_raw_prompts(subject: Subject) -> None:
-    can = subject.engine.capabilities
-    if not (can.raw_prompt and can.token_ids):
-        pytest.skip("it takes no token ids")
     params = SamplingParams(max_tokens=12)
     raw = subject.engine.generate(Request(prompt="xyab", params=params))
     ids = subject.engine.generate(Request(token_ids=_ids("xyab", subject.model), params=params))
@@ -220,9 +219,8 @@ def _ids(text: str, folder: Path) -> tuple[int, ...]:
     return tuple(Tokenizer.load(folder).encode(text))
 
 
+@pytest.mark.parametrize("subject", MODELS, indirect=True)
 def test_logprobs(subject: Subject) -> None:
-    if not subject.engine.capabilities.logprobs:
-        pytest.skip("it gives none")
     params = SamplingParams(max_tokens=12, logprobs=3)
     answer = subject.engine.generate(Request(prompt="xyab", params=params))
     tokens = [t for t in answer.tokens if t.token_id is not None]
@@ -236,9 +234,8 @@ def test_logprobs(subject: Subject) -> None:
     assert subject.engine.generate(Request(prompt="xyab", params=only)).tokens[0].top == ()
 
 
+@pytest.mark.parametrize("subject", MODELS, indirect=True)
 def test_greedy_and_score(subject: Subject) -> None:
-    if not (subject.engine.capabilities.logprobs and subject.engine.capabilities.token_ids):
-        pytest.skip("it gives no logprobs")
     prompt, recited = _ids("xyz", subject.model), _ids(RECITED, subject.model)
     tokens = [t.token_id for t in subject.engine.greedy(prompt, 7)]
     assert tokens[1:] == list(recited)  # after the end-of-text token
@@ -250,9 +247,8 @@ def test_greedy_and_score(subject: Subject) -> None:
         assert len(score.top) == 4
 
 
+@pytest.mark.parametrize("subject", MODELS, indirect=True)
 def test_a_full_context(subject: Subject) -> None:
-    if subject.engine.name == "dummy":
-        pytest.skip("it has no context")
     params = SamplingParams(max_tokens=1000)
     answer = subject.engine.generate(Request(prompt="a" * 250, params=params))
     assert answer.finish_reason == "length"
