@@ -14,6 +14,10 @@ ARGS ?=
 BIN := .venv/bin
 AIRUST := $(BIN)/python -m airust
 INSTALL := $(BIN)/python scripts/install.py --torch-index "$(TORCH_INDEX)"
+# A recorded run of the same preset in two stages, shown beside the model's exam.
+COMPARED := $(wildcard reports/$(notdir $(MODEL))-two-stage)
+WRITE_REPORT = $(AIRUST) report --model $(MODEL) --out $(REPORT) \
+               $(if $(COMPARED),--set 'compare=["$(COMPARED)"]')
 # What a report is measured with: when any of it changes, the next `make run` measures again.
 MEASURED := $(wildcard airust/bench/*.py airust/engines/*.py airust/engines/*/*.py) \
             $(wildcard notebooks/reports/*.ipynb)
@@ -51,7 +55,7 @@ serve:  ## the web service (not there yet)
 	@exit 1
 
 bench: $(MODEL)/.parity-proven  ## measure every installed engine again and write the report
-	$(AIRUST) report --model $(MODEL) --out $(REPORT)
+	$(WRITE_REPORT)
 	@touch $(REPORT)/.complete
 
 test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores
@@ -98,5 +102,5 @@ $(MODEL)/.parity-proven: $(MODEL)/eval.json
 	@touch $@
 
 $(REPORT)/.complete: $(MODEL)/.parity-proven $(MEASURED)
-	$(AIRUST) report --model $(MODEL) --out $(REPORT)
+	$(WRITE_REPORT)
 	@touch $@
