@@ -131,6 +131,8 @@ def test_a_users_mistake_inside_the_notebook_stays_one(model_dir: Path, tmp_path
 
 
 INTERRUPTED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])

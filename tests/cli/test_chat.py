@@ -127,6 +127,8 @@ def test_the_window_of_a_model_folder(model_dir):
 
 
 SLOW_CHAT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 from airust.cli import build_app, chat
 from airust.engines.dummy import DummyEngine
 chat.open_engine = lambda name, model: DummyEngine(delay_s=0.05)
