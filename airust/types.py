@@ -6,8 +6,9 @@ can pass these values between threads without copying.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -39,10 +40,19 @@ class EngineError(AirustError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Raises:
+        UserError: the role is unknown.
+    """
 
     role: Role
     content: str
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            known = ", ".join(get_args(Role))
+            raise UserError(f"The role {self.role!r} is unknown; the roles are: {known}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +65,55 @@ class SamplingParams:
     top_p: float = 1.0  # nucleus: keep the smallest set with this probability mass
     min_p: float = 0.0  # drop tokens below this share of the likeliest one's probability
     repetition_penalty: float = 1.0  # CTRL (Keskar et al. 2019, section 4.1); 1 = off
+    presence_penalty: float = 0.0  # taken off the logit of each token generated so far
+    frequency_penalty: float = 0.0  # the same, once for each time it was generated
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, what is added to its logit)
     seed: int | None = None  # the same seed and request give the same tokens
     stop: tuple[str, ...] = ()  # generation ends before the first of these strings
     logprobs: int | None = None  # None = none; k = the chosen token's logprob and the top k
     json_schema: str | None = None  # constrain the output to this JSON schema
+    regex: str | None = None  # constrain the output to this regular expression
     ignore_eos: bool = False  # generate max_tokens whatever the model says (benchmarks)
 
     def __post_init__(self) -> None:
         checks = (
             (self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1"),
-            (self.temperature >= 0, "temperature", self.temperature, "0 or more"),
+            (0 <= self.temperature < math.inf, "temperature", self.temperature, "0 or more"),
             (self.top_k >= 0, "top_k", self.top_k, "0 (off) or more"),
             (0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1"),
             (0 <= self.min_p < 1, "min_p", self.min_p, "0 or more and below 1"),
-            (self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "above 0"),
+            (
+                0 < self.repetition_penalty < math.inf,
+                "repetition_penalty",
+                self.repetition_penalty,
+                "above 0",
+            ),
+            (
+                abs(self.presence_penalty) <= 2,
+                "presence_penalty",
+                self.presence_penalty,
+                "between -2 and 2",
+            ),
+            (
+                abs(self.frequency_penalty) <= 2,
+                "frequency_penalty",
+                self.frequency_penalty,
+                "between -2 and 2",
+            ),
+            (
+                all(abs(bias) <= 100 for _, bias in self.logit_bias),
+                "logit_bias",
+                self.logit_bias,
+                "numbers between -100 and 100",
+            ),
             (self.logprobs is None or self.logprobs >= 0, "logprobs", self.logprobs, "0 or more"),
             (all(self.stop), "stop", self.stop, "non-empty strings"),
         )
         for good, name, value, wanted in checks:
             if not good:
                 raise UserError(f"{name} is {value!r} but must be {wanted}.")
+        if self.json_schema is not None and self.regex is not None:
+            raise UserError("json_schema and regex exclude each other; give one of them.")
 
 
 @dataclass(frozen=True, slots=True)

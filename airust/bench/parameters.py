@@ -37,7 +37,11 @@ class Parameters:
         for name in ("engines", "streams", "compare"):
             value = getattr(self, name)
             if value is not None:
+                if not isinstance(value, list | tuple):
+                    raise UserError(f"{name} is {value!r} but must be a list, such as [...].")
                 object.__setattr__(self, name, tuple(value))
+        if not all(isinstance(folder, str) for folder in self.compare):
+            raise UserError(f"compare is {list(self.compare)} but must be a list of folders.")
         cores = host.usable_cores()
         for name, least, most in (
             ("launches", 1, None),

@@ -275,8 +275,7 @@ def evaluation(results: Results) -> str:
     found = results.get("evaluation") or {}
     rows = [
         (
-            EXAMS.get(row["exam"], row["exam"].replace("_", " ")),
-            LANGUAGES.get(row["language"], row["language"]),
+            *_labels(row),
             str(row["n"]),
             percent(row["exact"]),
             percent(row["majority"]),
@@ -295,22 +294,24 @@ def comparison(results: Results) -> str:
     own = results.get("evaluation")
     if not others or own is None:
         return ""
-    runs = {results["model"]["name"]: own}
-    runs |= {other["name"]: other["evaluation"] for other in others}
-    exact = {
-        name: {(row["exam"], row["language"]): row["exact"] for row in scores(found)}
-        for name, found in runs.items()
-    }
+    runs = [(results["model"]["name"], own)]
+    runs += [(other["name"], other["evaluation"]) for other in others]
+    exact = [
+        {(row["exam"], row["language"]): row["exact"] for row in scores(found)} for _, found in runs
+    ]
     rows = [
-        (
-            EXAMS.get(row["exam"], row["exam"].replace("_", " ")),
-            LANGUAGES.get(row["language"], row["language"]),
-            *(percent(exact[name].get((row["exam"], row["language"]))) for name in runs),
-        )
+        (*_labels(row), *(percent(run.get((row["exam"], row["language"]))) for run in exact))
         for row in scores(own)
     ]
-    lines = [f"- {name}: {_run(found, own)}" for name, found in runs.items()]
-    return "\n\n".join([table(("exact match in", "language", *runs), rows), "\n".join(lines)])
+    names = [name for name, _ in runs]
+    lines = [f"- {name}: {_run(found, own)}" for name, found in runs]
+    return "\n\n".join([table(("exact match in", "language", *names), rows), "\n".join(lines)])
+
+
+def _labels(row: dict[str, Any]) -> tuple[str, str]:
+    """A score's part of the exam and language, in words."""
+    exam, language = row["exam"], row["language"]
+    return EXAMS.get(exam, exam.replace("_", " ")), LANGUAGES.get(language, language)
 
 
 def _run(found: dict[str, Any], own: dict[str, Any]) -> str:

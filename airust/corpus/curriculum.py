@@ -37,7 +37,7 @@ Document = str | Conversation | CopyPractice
 
 COPY_PRACTICE = 0.35  # exercises for each fact that has a question
 FOLLOW_UPS = 0.5  # two-turn conversations for each asked entity and language
-WORDINGS = 5  # in which each explanation is asked, an epoch
+WORDINGS = 5  # at most, in which each explanation is asked, an epoch
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ class Corpus:
         for _ in range(int(COPY_PRACTICE * len(asked))):
             yield copy_practice(self.kinds, self.words, self.held_names, rng)
         for explanation in (*self.explanations, *self.dialogue):
-            for question in rng.sample(explanation.questions[:-1], WORDINGS):
+            trained = explanation.questions[:-1]
+            for question in rng.sample(trained, min(WORDINGS, len(trained))):
                 worded = reword(question, explanation.language, rng)
                 yield (Message("user", worded), Message("assistant", explanation.answer))
 

@@ -56,9 +56,12 @@ class Capabilities:
     logprobs: bool = False  # gives the chosen token's logprob and the top k
     seed: bool = False  # the same seed gives the same tokens
     json_schema: bool = False  # constrains the output to a schema
+    regex: bool = False  # constrains the output to a regular expression
     batching: bool = False  # several requests advance in the same step
     min_p: bool = False
     repetition_penalty: bool = False
+    penalties: bool = False  # presence_penalty and frequency_penalty
+    logit_bias: bool = False
     ignore_eos: bool = False
 
 
@@ -173,6 +176,7 @@ class Engine(ABC):
             UnsupportedError: names the first thing that the engine cannot do.
         """
         can, params = self.capabilities, request.params
+        penalised = params.presence_penalty != 0 or params.frequency_penalty != 0
         wanted = (
             (request.messages is not None, can.chat, "chat messages"),
             (request.prompt is not None, can.raw_prompt, "a raw prompt"),
@@ -180,8 +184,11 @@ class Engine(ABC):
             (params.logprobs is not None, can.logprobs, "logprobs"),
             (params.seed is not None, can.seed, "a seed"),
             (params.json_schema is not None, can.json_schema, "a JSON schema"),
+            (params.regex is not None, can.regex, "a regular expression"),
             (params.min_p > 0, can.min_p, "min_p"),
             (params.repetition_penalty != 1, can.repetition_penalty, "a repetition penalty"),
+            (penalised, can.penalties, "presence or frequency penalties"),
+            (bool(params.logit_bias), can.logit_bias, "logit_bias"),
             (params.ignore_eos, can.ignore_eos, "ignore_eos"),
         )
         for asked, able, what in wanted:

@@ -70,7 +70,7 @@ class NextTokenLoss(nn.Module):
         if not torch.is_grad_enabled():
             parts = zip(hidden.split(CHUNK), targets[counted].split(CHUNK), strict=True)
             losses = [F.cross_entropy((h @ weight.T).float(), t, reduction="sum") for h, t in parts]
-            return torch.stack(losses).sum() if losses else hidden.new_zeros(())
+            return torch.stack(losses).sum()
         loss: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden, weight, targets[counted]
         )

@@ -178,6 +178,12 @@ def test_progress_reaches_the_caller(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("value", ["reports/other", 5, [5]])
+def test_what_is_no_list_of_folders_is_one_sentence(value: object) -> None:
+    with pytest.raises(UserError, match=r"^compare is .* but must be a list"):
+        Parameters("m", "o", compare=value)  # type: ignore[arg-type]
+
+
 def test_the_command_makes_the_same_report() -> None:
     given = Parameters("runs/tiny", "reports/x y", ("torch", "mistralrs"), launches=5, streams=(1,))
     assert given.command() == (

@@ -124,6 +124,9 @@ def test_other_runs_stand_beside_the_model(results: Results) -> None:
     assert "| 12.5% |" in text and "| – |" in text  # it was not examined in Chinese
     assert "- tiny-two-stage: stages two-stage, 900 steps, 1,800,000 tokens, 250 s" in text
     assert "other training data" in text
+    twin = tables.comparison(results | {"compared": [{"name": name, "evaluation": other}]})
+    assert f"| {name} | {name} |" in twin  # neither hides the other
+    assert "| 12.5% |" in twin and f"{own['scores']['held_out']['en']['exact']:.1%}" in twin
 
 
 @pytest.mark.parametrize("key", ["training", "evaluation"])

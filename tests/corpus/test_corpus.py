@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def epochs(corpus: Corpus) -> list[object]:
 
 def conversations(epochs: list[object]) -> list[tuple[Message, ...]]:
     return [doc for doc in epochs if isinstance(doc, tuple)]
+
+
+def test_four_wordings_are_enough_for_an_explanation(corpus: Corpus) -> None:
+    entry = corpus.explanations[0]
+    few = replace(entry, questions=entry.questions[-4:])
+    documents = replace(corpus, explanations=(few,)).epoch(random.Random(0))
+    answers = [doc[-1].content for doc in documents if isinstance(doc, tuple)]
+    assert answers.count(entry.answer) == 3  # the fourth is held out
 
 
 def test_it_is_as_large_as_promised(corpus: Corpus) -> None:
