@@ -27,6 +27,7 @@ from airust.types import (
     UserError,
 )
 from tests.conftest import RECITED
+from tests.engines.conftest import served
 
 TIMEOUT_S = 60
 
@@ -37,6 +38,7 @@ class Subject:
 
     engine: Engine
     model: Path
+    source: str | Path  # what the engine was loaded from: the model, or its name at a server
 
     def request(self, max_tokens: int = 30, stop: tuple[str, ...] = ()) -> Request:
         text = f"{RECITED} " * 300 if self.engine.name == "dummy" else "Recite."
@@ -46,6 +48,7 @@ class Subject:
 
 # Engines that run a model of tokens; the dummy engine's tokens are words, without logprobs or end.
 MODELS = [name for name in BUILT_INS if name != "dummy"]
+TAKE_PROMPTS = [name for name in MODELS if BUILT_INS[name].capabilities.raw_prompt]
 TAKE_IDS = [name for name, row in BUILT_INS.items() if row.capabilities.token_ids]
 GIVE_LOGPROBS = [name for name, row in BUILT_INS.items() if row.capabilities.logprobs]
 
@@ -55,8 +58,8 @@ def subject(request: pytest.FixtureRequest, reciter_dir: Path) -> Iterator[Subje
     info = next(engine for engine in list_engines() if engine.name == request.param)
     if not info.available:
         pytest.skip(f"not installed: {', '.join(info.missing)}")
-    with load_engine(request.param, reciter_dir) as engine:
-        yield Subject(engine, reciter_dir)
+    with served(request.param, reciter_dir) as source, load_engine(request.param, source) as engine:
+        yield Subject(engine, reciter_dir, source)
 
 
 def collect(engine: Engine, request: Request) -> list[Event]:
@@ -192,7 +195,7 @@ def test_what_it_cannot_do_is_refused_before_any_event(subject: Subject) -> None
     assert events == []
 
 
-@pytest.mark.parametrize("subject", MODELS, indirect=True)
+@pytest.mark.parametrize("subject", TAKE_PROMPTS, indirect=True)
 def test_end_of_text_ends_the_answer(subject: Subject) -> None:
     params = SamplingParams(max_tokens=20)
     answer = subject.engine.generate(Request(prompt="abz", params=params))
@@ -200,7 +203,7 @@ def test_end_of_text_ends_the_answer(subject: Subject) -> None:
     assert answer.usage.completion_tokens <= 1
 
 
-@pytest.mark.parametrize("subject", MODELS, indirect=True)
+@pytest.mark.parametrize("subject", TAKE_PROMPTS, indirect=True)
 def test_ignore_eos(subject: Subject) -> None:
     params = SamplingParams(max_tokens=7, ignore_eos=True)
     answer = subject.engine.generate(Request(prompt="abz", params=params))
@@ -252,7 +255,7 @@ def test_greedy_and_score(subject: Subject) -> None:
         assert len(score.top) == 4
 
 
-@pytest.mark.parametrize("subject", MODELS, indirect=True)
+@pytest.mark.parametrize("subject", TAKE_PROMPTS, indirect=True)
 def test_a_full_context(subject: Subject) -> None:
     params = SamplingParams(max_tokens=1000)
     answer = subject.engine.generate(Request(prompt="a" * 250, params=params))
@@ -266,7 +269,7 @@ def test_a_full_context(subject: Subject) -> None:
 def test_bad_options_and_models_are_one_sentence(subject: Subject, tmp_path: Path) -> None:
     name = subject.engine.name
     with pytest.raises(UserError, match=f"'{name}' has no option 'colour'"):
-        load_engine(name, subject.model, colour="red")
+        load_engine(name, subject.source, colour="red")
     if name == "dummy":
         return
     broken = tmp_path / "broken"
@@ -285,7 +288,7 @@ def test_bad_options_and_models_are_one_sentence(subject: Subject, tmp_path: Pat
 
 
 def test_close_twice_and_then_nothing_goes(subject: Subject) -> None:
-    engine = load_engine(subject.engine.name, subject.model)
+    engine = load_engine(subject.engine.name, subject.source)
     inbox: queue.Queue[Event] = queue.Queue()
     engine.submit(subject.request(max_tokens=200), inbox.put)
     engine.close()
