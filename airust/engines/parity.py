@@ -187,7 +187,9 @@ def weights_sha256(folder: Path) -> str:
 
 def _names(engines: Sequence[str] | None, versions: dict[str, str | None]) -> list[str]:
     if engines is None:
-        return [e.name for e in list_engines() if e.available and e.name != "dummy"]
+        # A server is compared only when asked for: nobody said which one, and it may cost money.
+        found = [e for e in list_engines() if e.available and not e.remote]
+        return [e.name for e in found if e.name != "dummy"]
     for name in engines:
         if name not in versions:
             raise UserError(f"There is no engine '{name}'; the engines are: {', '.join(versions)}.")
