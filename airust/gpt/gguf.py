@@ -30,7 +30,6 @@ from gguf import (
 )
 
 from airust.gpt.checkpoint import (
-    CLASSES,
     hf_name,
     load_model,
     model_from_tensors,
@@ -45,6 +44,7 @@ from airust.gpt.tokenizer import CHAT_TEMPLATE, Tokenizer
 from airust.types import UserError
 
 T = TypeVar("T")
+FAMILIES = ("qwen3", "qwen2", "llama")  # architectures of GGUF under the same names
 GGUFType = Literal["f32", "bf16", "q8_0"]
 TYPES: dict[str, tuple[GGMLQuantizationType, LlamaFileType]] = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
@@ -142,6 +142,14 @@ def save_gguf(model_dir: Path, out: Path, dtype: GGUFType = "f32") -> None:
 
 
 def _refuse_unreadable(config: GPTConfig) -> None:
+    if config.family not in FAMILIES:
+        raise UserError(f"A GGUF file cannot hold a {config.family} model of airust yet.")
+    if config.rope_scaling is not None:
+        raise UserError(
+            f"A GGUF file of airust cannot hold the rotary scaling '{config.rope_scaling.kind}' yet."
+        )
+    if config.out_bias:
+        raise UserError("A GGUF file of airust cannot hold four biases of attention yet.")
     if config.family == "qwen2" and config.heads * config.head_dim != config.hidden_size:
         raise UserError(
             f"llama.cpp reads a Qwen2 model only if heads x head_dim "
@@ -289,9 +297,9 @@ def _expected_names(config: GPTConfig) -> list[str]:
 
 def _config(values: dict[str, Any], tied: bool) -> GPTConfig:
     family = values.get(Keys.General.ARCHITECTURE)
-    if family not in CLASSES:
+    if family not in FAMILIES:
         raise UserError(
-            f"The GGUF architecture '{family}' is not supported; supported: {', '.join(CLASSES)}."
+            f"The GGUF architecture '{family}' is not supported; supported: {', '.join(FAMILIES)}."
         )
 
     def value(key: str, default: Any = None) -> Any:
