@@ -26,6 +26,7 @@ from airust.gpt.rope import rotary_table
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import UserError
 
+
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary path beside ``path``, then rename it into place.
 
@@ -102,10 +103,15 @@ def read_config(folder: Path) -> GPTConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"There is no model in '{folder}': config.json is missing.")
-    return config_from_hf(_read_object(path))
+    return config_from_hf(read_object(path))
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
     try:
         values = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -126,7 +132,7 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     names: Iterable[str] = ["model.safetensors"]
     if index.is_file():
-        table = _read_object(index).get("weight_map")
+        table = read_object(index).get("weight_map")
         if not isinstance(table, dict) or not table:
             raise UserError(f"'{index}' has no weight_map.")
         names = sorted(set(table.values()))

@@ -62,7 +62,9 @@ def fuse(config: GPTConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _fused(layer: str) -> list[tuple[str, list[str]]]:
     pairs = (("self_attn.qkv_proj", QKV), ("mlp.gate_up_proj", GATE_UP))
-    return [(layer + stored, [f"{layer}{name}.weight" for name in names]) for stored, names in pairs]
+    return [
+        (layer + stored, [f"{layer}{name}.weight" for name in names]) for stored, names in pairs
+    ]
 
 
 def _turned(layer: str) -> list[str]:

@@ -33,6 +33,7 @@ from airust.gpt.checkpoint import (
     hf_name,
     load_model,
     model_from_tensors,
+    read_config,
     weight_files,
     write_atomic,
 )
@@ -119,9 +120,9 @@ def save_gguf(model_dir: Path, out: Path, dtype: GGUFType = "f32") -> None:
     """
     if dtype not in TYPES:
         raise UserError(f"The GGUF type '{dtype}' is unknown; known: {', '.join(TYPES)}.")
+    _refuse_unreadable(read_config(model_dir))  # before gigabytes are read
     tokenizer, template = Tokenizer.load(model_dir), _chat_template(model_dir)
     model = load_model(model_dir)
-    _refuse_unreadable(model.config)
     name, source = model_dir.resolve().name, folder_fingerprint(model_dir)
 
     def write(path: Path) -> None:
@@ -142,14 +143,17 @@ def save_gguf(model_dir: Path, out: Path, dtype: GGUFType = "f32") -> None:
 
 
 def _refuse_unreadable(config: GPTConfig) -> None:
-    if config.family not in FAMILIES:
-        raise UserError(f"A GGUF file cannot hold a {config.family} model of airust yet.")
-    if config.rope_scaling is not None:
-        raise UserError(
-            f"A GGUF file of airust cannot hold the rotary scaling '{config.rope_scaling.kind}' yet."
-        )
-    if config.out_bias:
-        raise UserError("A GGUF file of airust cannot hold four biases of attention yet.")
+    scaling = config.rope_scaling
+    uncovered = (
+        (config.family not in FAMILIES, f"{config.family} models"),
+        (scaling is not None, f"the rotary scaling '{scaling and scaling.kind}'"),
+        (config.out_bias, "a bias on attention's output"),
+    )
+    for found, what in uncovered:
+        if found:
+            raise UserError(
+                f"Our GGUF files do not cover {what} yet; use the Hugging Face folder itself."
+            )
     if config.family == "qwen2" and config.heads * config.head_dim != config.hidden_size:
         raise UserError(
             f"llama.cpp reads a Qwen2 model only if heads x head_dim "

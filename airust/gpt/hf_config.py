@@ -181,8 +181,8 @@ def hf_config(config: GPTConfig, eos_ids: list[int]) -> dict[str, Any]:
         "torch_dtype": "float32",
         "dtype": "float32",
         "bos_token_id": None,
-        "eos_token_id": eos_ids[0],
-        "pad_token_id": eos_ids[-1],
+        "eos_token_id": eos_ids[0] if eos_ids else None,
+        "pad_token_id": eos_ids[-1] if eos_ids else None,
     }
     return values | _rope_to_hf(config)
 
@@ -208,13 +208,15 @@ def _scaling_to_hf(scaling: RopeScaling) -> dict[str, Any]:
         return stretch
     stretch["original_max_position_embeddings"] = scaling.original_context
     if scaling.kind == "llama3":
-        names = ("low_freq_factor", "high_freq_factor")
-        return stretch | {name: getattr(scaling, name) for name in names}
+        return stretch | _named(scaling, "low_freq_factor", "high_freq_factor")
     stretch["attention_factor"] = scaling.attention_factor
     if scaling.kind == "yarn":
-        names = ("beta_slow", "beta_fast", "truncate")
-        return stretch | {name: getattr(scaling, name) for name in names}
+        return stretch | _named(scaling, "beta_slow", "beta_fast", "truncate")
     return stretch | {
         "short_factor": list(scaling.short_factors),
         "long_factor": list(scaling.long_factors),
     }
+
+
+def _named(scaling: RopeScaling, *names: str) -> dict[str, Any]:
+    return {name: getattr(scaling, name) for name in names}
