@@ -28,13 +28,13 @@ import torch
 from torch import Tensor
 
 from airust.engines.base import Engine, ScoredToken
+from airust.engines.model_tokenizer import ModelTokenizer
 from airust.engines.parity_prompts import built_in_requests, fitted_ids
 from airust.engines.registry import list_engines, load_engine
 from airust.engines.worker import first_line
 from airust.gpt.batch_greedy import batch_greedy
 from airust.gpt.checkpoint import load_model, weight_files
 from airust.gpt.model import GPT
-from airust.gpt.tokenizer import Tokenizer
 from airust.types import AirustError, EngineError, Request, UserError
 
 TOP_K = 20  # alternatives compared at each position
@@ -148,7 +148,7 @@ def run_parity(
     folder = Path(model)
     versions = {info.name: info.version for info in list_engines()}
     names = _names(engines, versions)
-    gpt, tokenizer = load_model(folder), Tokenizer.load(folder)
+    gpt, tokenizer = load_model(folder), ModelTokenizer.load(folder)
     new_tokens = min(new_tokens, gpt.config.context // 2)
     room = gpt.config.context - new_tokens
     requests = built_in_requests() if prompts is None else prompts

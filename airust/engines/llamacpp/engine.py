@@ -23,11 +23,11 @@ from typing import ClassVar, Self, cast
 from airust.engines.base import Capabilities, Engine, EventCallback, ScoredToken, take_options
 from airust.engines.llamacpp.context import LlamaContext, library
 from airust.engines.llamacpp.scheduler import Generation, Scheduler, Scoring
-from airust.engines.llamacpp.tokenizer import EngineTokenizer, OwnTokenizer, tokenizer_of_file
+from airust.engines.llamacpp.tokenizer import EngineTokenizer, tokenizer_of_file
 from airust.engines.model_files import find_model
+from airust.engines.model_tokenizer import ModelTokenizer
 from airust.engines.text import new_token_limit, prompt_ids
 from airust.gpt.gguf import TYPES, GGUFType, folder_fingerprint, gguf_source, save_gguf
-from airust.gpt.tokenizer import Tokenizer
 from airust.types import ContextOverflowError, EngineError, Request, UserError
 
 OPTIONS: dict[str, object] = {
@@ -173,7 +173,7 @@ def _end(scheduler: Scheduler, scratch: tempfile.TemporaryDirectory[str] | None)
 
 def _tokenizer(source: Source, context: LlamaContext) -> EngineTokenizer:
     if source.folder:
-        return OwnTokenizer(Tokenizer.load(source.folder))
+        return ModelTokenizer.load(source.folder)
     return tokenizer_of_file(source.path, context)
 
 

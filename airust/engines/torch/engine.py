@@ -12,6 +12,7 @@ import torch
 
 from airust.engines.base import Capabilities, Engine, EventCallback, ScoredToken, take_options
 from airust.engines.model_files import find_model
+from airust.engines.model_tokenizer import ModelTokenizer
 from airust.engines.text import new_token_limit, prompt_ids
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
@@ -109,7 +110,8 @@ class TorchEngine(Engine):
         known: dict[str, object] = {f.name: f.default for f in fields(TorchOptions)}
         chosen = TorchOptions(**take_options(cls.name, options, known))  # type: ignore[arg-type]
         folder = find_model(model)
-        return cls(load_model(folder), Tokenizer.load(folder), chosen)
+        # As stored: the weights are brought into the wanted type one by one, not twice.
+        return cls(load_model(folder, dtype=None), ModelTokenizer.load(folder), chosen)
 
     @property
     def settings(self) -> dict[str, object]:
