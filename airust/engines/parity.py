@@ -16,7 +16,6 @@ rightly, and nothing more is compared in that prompt.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +31,8 @@ from airust.engines.parity_prompts import built_in_requests, fitted_ids
 from airust.engines.registry import list_engines, load_engine
 from airust.engines.worker import first_line
 from airust.gpt.batch_greedy import batch_greedy
-from airust.gpt.checkpoint import load_model, weight_files
+from airust.gpt.checkpoint import load_model
+from airust.gpt.fingerprint import weights_sha256
 from airust.gpt.model import GPT
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import AirustError, EngineError, Request, UserError
@@ -169,20 +169,6 @@ def run_parity(
         tolerance=tolerance,
         engines=tuple(results),
     )
-
-
-def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the weight files of a model folder, in the order of their names.
-
-    Raises:
-        UserError: a file is missing.
-    """
-    digest = hashlib.sha256()
-    for path in weight_files(folder):
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _names(engines: Sequence[str] | None, versions: dict[str, str | None]) -> list[str]:
