@@ -44,7 +44,7 @@ from airust.types import (
 
 OPTIONS: dict[str, object] = {
     "dtype": "float32",  # float32, bfloat16, float16, or auto: as stored
-    "in_situ_quant": None,  # quantise while loading, for instance "Q8_0" or "Q4K"
+    "quantize": None,  # while loading, for instance to "Q8_0" or "Q4K"
     "threads": None,  # CPU threads; None leaves it to the library
     "max_seqs": 32,  # requests generated at the same time
     "prefix_cache": True,  # keep what an answer computed for a request that begins the same
@@ -96,13 +96,13 @@ class MistralRsEngine(WorkerEngine[Prompt]):
     def load(cls, model: str | Path, **options: object) -> Self:
         """Load a folder, a GGUF file or a hub name; see OPTIONS."""
         values = take_options(cls.name, options, OPTIONS)
-        dtype, quant = values["dtype"], values["in_situ_quant"]
+        dtype, quant = values["dtype"], values["quantize"]
         max_seqs = _positive("max_seqs", values["max_seqs"])
         threads = None if values["threads"] is None else _positive("threads", values["threads"])
         if dtype not in DTYPES:
             raise UserError(f"dtype is {dtype!r} but must be one of: {', '.join(DTYPES)}.")
         if quant is not None and not isinstance(quant, str):
-            raise UserError(f"in_situ_quant is {quant!r} but must be a name such as 'Q8_0'.")
+            raise UserError(f"quantize is {quant!r} but must be a name such as 'Q8_0'.")
         if not isinstance(values["prefix_cache"], bool):
             raise UserError(
                 f"prefix_cache is {values['prefix_cache']!r} but must be true or false."

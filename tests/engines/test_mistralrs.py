@@ -144,7 +144,7 @@ def test_gguf_and_quantisation_while_loading(engine: MistralRsEngine, model_dir:
     save_gguf(model_dir, path)
     with MistralRsEngine.load(path) as same:
         assert ask(same) == ask(engine)
-    with MistralRsEngine.load(model_dir, in_situ_quant="Q8_0") as quantised:
+    with MistralRsEngine.load(model_dir, quantize="Q8_0") as quantised:
         assert quantised.settings["dtype"] == "Q8_0"
         assert len(ask(quantised)) > 0
 
@@ -153,8 +153,8 @@ def test_gguf_and_quantisation_while_loading(engine: MistralRsEngine, model_dir:
     ("option", "value"),
     [
         ("dtype", "float8"),
-        ("in_situ_quant", 8),
-        ("in_situ_quant", "Q99"),
+        ("quantize", 8),
+        ("quantize", "Q99"),
         ("max_seqs", 0),
         ("prefix_cache", 1),
         ("threads", 0),
