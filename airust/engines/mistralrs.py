@@ -9,7 +9,8 @@ The library has traps, all of which were met while writing this file:
 * a missing sampling setting is taken from the model's ``generation_config.json``, where
   ``do_sample: false`` silently makes everything greedy, so all of them are passed;
 * a request ends early only when its iterator is dropped;
-* logprobs are those of the distribution after temperature and penalties;
+* logprobs are those of the distribution after temperature, penalties and bias;
+* a bias for a token that does not exist is dropped without a word;
 * prompts are text: token ids pass only if tokenising their text gives them back, and the spelling
   of a control token inside a message becomes that control token.
 """
@@ -72,9 +73,12 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         token_ids=True,
         logprobs=True,
         json_schema=True,
+        regex=True,
         batching=True,
         min_p=True,
         repetition_penalty=True,
+        penalties=True,
+        logit_bias=True,
         ignore_eos=True,
     )
 
@@ -145,7 +149,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         """As in the base class."""
         for token_id in set(ids):
             # The library leaves out what it does not know. Twice: a first space is stripped.
-            if not self._detokenize([token_id, token_id]):
+            if token_id < 0 or not self._detokenize([token_id, token_id]):
                 raise UserError(f"Token id {token_id} is outside the vocabulary.")
         return self._detokenize(ids)
 
@@ -160,14 +164,14 @@ class MistralRsEngine(WorkerEngine[Prompt]):
     def prepare(self, request: Request) -> Prompt:
         """Render, tokenise, and refuse what mistral.rs would answer wrongly."""
         params = request.params
-        altered = params.temperature not in (0, 1) or params.repetition_penalty != 1
-        if params.logprobs is not None and altered:
+        if params.logprobs is not None and _alters_logprobs(params):
             raise UnsupportedError(
-                "mistral.rs gives the model's own logprobs only with temperature 0 or 1 "
-                "and without a repetition penalty."
+                "mistral.rs gives the model's own logprobs only with temperature 0 or 1, "
+                "without penalties and without logit_bias."
             )
         if params.json_schema is not None:
             _schema(params.json_schema)
+        self.decode([token_id for token_id, _ in params.logit_bias])  # refuses unknown tokens
         text = self._prompt_text(request)
         tokens = len(request.token_ids) if request.token_ids else len(self._tokenize(text))
         return Prompt(text, tokens, new_token_limit(tokens, params, self._context))
@@ -217,8 +221,9 @@ class MistralRsEngine(WorkerEngine[Prompt]):
                     usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
                     return Outcome("length" if choice.finish_reason == "length" else "stop", usage)
         except ValueError as error:
-            # A schema that cannot be compiled shows before the first token.
-            kind = UserError if params.json_schema is not None and not count else EngineError
+            # A grammar that cannot be compiled shows before the first token.
+            constrained = params.json_schema is not None or params.regex is not None
+            kind = UserError if constrained and not count else EngineError
             raise kind(f"mistral.rs: {first_line(error)}.") from error
         return Outcome("cancelled", Usage(prepared.tokens, count))
 
@@ -244,6 +249,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
 
     def _request(self, prompt: Prompt, params: SamplingParams, stream: bool) -> Any:
         schema = None if params.json_schema is None else _schema(params.json_schema)
+        kind = "json_schema" if schema else None if params.regex is None else "regex"
         return self._library.ChatCompletionRequest(
             model="default",
             messages=[{"role": "user", "content": prompt.text}],
@@ -254,11 +260,14 @@ class MistralRsEngine(WorkerEngine[Prompt]):
             top_p=params.top_p,
             min_p=params.min_p,
             repetition_penalty=params.repetition_penalty,
+            presence_penalty=params.presence_penalty,
+            frequency_penalty=params.frequency_penalty,
+            logit_bias=dict(params.logit_bias) or None,
             stop_seqs=list(params.stop) or None,
             logprobs=params.logprobs is not None,
             top_logprobs=max(params.logprobs or 0, 1),  # the first one tells the token's id
-            grammar=schema,
-            grammar_type=None if schema is None else "json_schema",
+            grammar=params.regex if schema is None else schema,
+            grammar_type=kind,
             ignore_eos=params.ignore_eos,
         )
 
@@ -302,6 +311,14 @@ def _runner(library: Any, path: Path, dtype: str, **options: Any) -> Any:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise UserError(f"mistral.rs cannot load '{path}': {first_line(error)}.") from error
+
+
+def _alters_logprobs(params: SamplingParams) -> bool:
+    """Something changes the distribution that the library takes its logprobs from."""
+    plain = SamplingParams()
+    names = ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias")
+    changed = any(getattr(params, name) != getattr(plain, name) for name in names)
+    return changed or params.temperature not in (0, 1)
 
 
 def _schema(text: str) -> str:
