@@ -66,9 +66,9 @@ class ModelTokenizer(Tokenizer):
         """Tokens that end an answer."""
         return self._eos_ids or super().eos_ids
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a raw prompt, with a beginning token if the model was trained with one."""
-        return self._plain(text, add_special=True)
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
+        """Token ids of a raw prompt, after the beginning token if the model wants one."""
+        return self._plain(text, add_special)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation up to the point where the assistant's answer begins.

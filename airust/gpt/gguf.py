@@ -38,6 +38,7 @@ from airust.gpt.checkpoint import (
     write_atomic,
 )
 from airust.gpt.config import GPTConfig
+from airust.gpt.fingerprint import file_sha256
 from airust.gpt.gguf_reader import GGUFFile
 from airust.gpt.gguf_tokenizer import add_tokenizer, read_tokenizer
 from airust.gpt.model import GPT
@@ -254,12 +255,7 @@ def folder_fingerprint(folder: Path) -> str:
     settings = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
     paths = [path for name in settings if (path := folder / name).is_file()]
     for path in [*paths, *weight_files(folder)]:
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise UserError(f"Cannot read '{path}': {error.strerror or error}.") from error
-        total.update(f"{path.name} {digest}".encode())
+        total.update(f"{path.name} {file_sha256(path)}".encode())
     return total.hexdigest()
 
 

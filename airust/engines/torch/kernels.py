@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-FAST = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
+FAST: dict[str, Any] = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
 LOG2E = np.float32(1.4426950408889634)
 
 
