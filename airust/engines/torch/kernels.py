@@ -17,7 +17,14 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-FAST: dict[str, Any] = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
+# Sums may be added in another order, which is what vectors need; NaN and infinity stay themselves,
+# because they tell that a model's weights are damaged.
+FAST: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+}
 LOG2E = np.float32(1.4426950408889634)
 
 
@@ -38,7 +45,7 @@ def number(stored: Any) -> Any:
 @overload(number, inline="always")
 def _number(stored: Any) -> Any:
     def widen(stored: Any) -> Any:  # bfloat16 is the upper half of a float32
-        return _float_of_bits(np.uint32(stored) << np.uint32(16))
+        return _float_of_bits(np.uint32(stored) << np.uint32(16))  # type: ignore[call-arg]
 
     def convert(stored: Any) -> Any:
         return np.float32(stored)
@@ -60,7 +67,8 @@ def _exp(x: Any) -> Any:
     p = p * f + np.float32(0.5)
     p = p * f + np.float32(1.0)
     p = p * f + np.float32(1.0)
-    return p * _float_of_bits(np.uint32(np.int32(n) + np.int32(127)) << np.uint32(23))
+    bits = np.uint32(np.int32(n) + np.int32(127)) << np.uint32(23)  # of 2^n
+    return p * _float_of_bits(bits)  # type: ignore[call-arg]
 
 
 @njit(inline="always", **FAST)
@@ -252,8 +260,9 @@ def _normalise(x: Any, floor: Any, y: Any) -> None:
 
 @njit(**FAST)
 def decode(
-    thread: int, threads: int, cells: Any, weights: Any, scales: Any, biases: Any, gains: Any,
-    floors: Any, table: Any, slots: Any, positions: Any, rope: Any, x: Any, buffers: Any,
+    thread: int, threads: int, cells: Any, weights: Any, scales: Any, biases: Any, out_biases: Any,
+    gains: Any, floors: Any, table: Any, slots: Any, positions: Any, rope: Any, x: Any,
+    buffers: Any,
 ) -> None:  # fmt: skip
     """One new token of each of N sequences through all layers, by one of several threads.
 
@@ -266,6 +275,7 @@ def decode(
             head (1, V, C).
         scales: of their rows if they are int8, (L, rows) each; else (L, 0).
         biases: of queries, keys and values (L, (H + 2 K) D), or (L, 0).
+        out_biases: of attention's output (L, C), or (L, 0).
         gains: of the norm of queries and keys (L, H + K, D), or (L, 0, 0).
         floors: of the norms of x and of queries and keys.
         table: keys and values (L, 2, slots, K, capacity, D).
@@ -302,6 +312,10 @@ def decode(
         _meet(cells, threads)
         first, last = _share(x.shape[1], thread, threads)
         _multiply(w_out[layer], s_out[layer], flat_attention, first, last, True, x)
+        if out_biases.shape[1]:
+            for n in range(N):
+                for o in range(first, last):
+                    x[n, o] += out_biases[layer, o]
         _meet(cells, threads)
         _normalise(x, floors[0], mine)
         first, last = _share(F, thread, threads)
