@@ -51,7 +51,6 @@ class FewSequences:
         self._floors = np.array(
             [(size * config.norm_eps) ** 0.5 for size in (C, config.head_dim)], np.float32
         )
-        self._cells = np.zeros(2, np.int64)
 
     def put(self, layer: int, weights: LayerWeights) -> None:
         """Take over one block."""
@@ -90,16 +89,16 @@ class FewSequences:
         H, D, F = config.heads, config.head_dim, config.ffn_size
         logits = torch.empty(N, config.vocab_size)
         buffers = (
-            np.empty((1, N, config.hidden_size), np.float32),
+            np.empty((N, config.hidden_size), np.float32),
             np.empty((N, H + 2 * config.kv_heads, D), np.float32),
             np.empty((N, H, D), np.float32),
             np.empty((N, 2 * F), np.float32),
             np.empty((N, F), np.float32),
-            np.empty((1, step.longest), np.float32),
+            np.empty(step.longest, np.float32),
             logits.numpy(),
         )
         kernels.decode(
-            0, 1, self._cells, self._weights, self._scales, self._biases, self._out_biases,
+            self._weights, self._scales, self._biases, self._out_biases,
             self._gains, self._floors, cache.table.numpy(), step.slots.numpy(),
             step.positions.numpy(), rope[:, :, 0].numpy(), x.numpy(), buffers,
         )  # fmt: skip

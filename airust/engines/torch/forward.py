@@ -62,11 +62,16 @@ class FastGPT:
         if self.few is not None:
             self.few.put_head(head)
 
-    def forward(self, step: Step, cache: SlotCache) -> Tensor:
-        """Run one step, storing its keys and values: logits (outputs, V) in float32."""
+    def forward(self, step: Step, cache: SlotCache, threads: int = 1) -> Tensor:
+        """Run one step, storing its keys and values: logits (outputs, V) in float32.
+
+        Args:
+            threads: that PyTorch is set to; with one, a few sequences take the compiled way.
+        """
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
         rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
-        if self.few is not None and step.singles == len(x) <= FEW and step.outputs is None:
+        few = threads == 1 and step.singles == len(x) <= FEW and step.outputs is None
+        if self.few is not None and few:
             return self.few.forward(step, cache, x, rope)
         for layer, table in zip(self.layers, cache.layers, strict=True):
             layer.forward(x, rope, step, table)
