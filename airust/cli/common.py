@@ -35,10 +35,21 @@ SourceOption = Annotated[
         show_default=False,
     ),
 ]
-EngineOption = Annotated[str, typer.Option("--engine", "-e", help="`airust engines` lists them.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        "-e",
+        help="`airust engines` lists them; NAME:OPTION=VALUE,... loads one with options.",
+    ),
+]
 EnginesOption = Annotated[
     str | None,
-    typer.Option("--engines", help="Names with commas between; all installed ones if not given."),
+    typer.Option(
+        "--engines",
+        help="Names with commas between, with options if you like (torch:dtype=bfloat16); "
+        "all installed ones if not given.",
+    ),
 ]
 TemperatureOption = Annotated[float, typer.Option(help="0 always takes the likeliest token.")]
 MaxTokensOption = Annotated[int, typer.Option(help="New tokens at most.")]
@@ -78,19 +89,20 @@ def model_or_hub_name(model: Path | None) -> str | Path:
     return existing_model(model)
 
 
-def open_engine(name: str, model: str | None) -> Engine:
-    """Load a model into an engine. The dummy engine needs no model.
+def open_engine(engine: str, model: str | None) -> Engine:
+    """Load a model into an engine, NAME or NAME:OPTION=VALUE,... The dummy needs no model.
 
     Raises:
-        UserError: no such engine or model.
+        UserError: no such engine, option or model.
     """
     from rich.console import Console
 
-    from airust.engines.registry import load_engine
+    from airust.engines.registry import load_engine, parse_spec
 
+    name, options = parse_spec(engine)
     source = _source(name, model)
     with Console(stderr=True, markup=False).status(f"Loading {source} into {name} ..."):
-        return load_engine(name, source)
+        return load_engine(name, source, **options)
 
 
 def _source(engine: str, model: str | None) -> str | Path:
@@ -111,10 +123,10 @@ def _source(engine: str, model: str | None) -> str | Path:
 
 
 def split_names(names: str | None) -> list[str] | None:
-    """Comma-separated names.
+    """Comma-separated engines, with or without options.
 
-    >>> split_names("torch, mistralrs")
-    ['torch', 'mistralrs']
+    >>> split_names("torch, mistralrs:quantize=Q8_0")
+    ['torch', 'mistralrs:quantize=Q8_0']
     >>> split_names(None) is None
     True
 
@@ -123,8 +135,9 @@ def split_names(names: str | None) -> list[str] | None:
     """
     if names is None:
         return None
-    found = [name.strip() for name in names.split(",") if name.strip()]
-    if not found:
+    from airust.engines.registry import split_specs
+
+    if not (found := split_specs(names)):
         raise UserError("--engines needs at least one name, for example --engines torch,mistralrs.")
     return found
 

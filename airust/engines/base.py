@@ -74,6 +74,22 @@ class ScoredToken:
     top: tuple[TopLogprob, ...]  # the likeliest alternatives, likeliest first
 
 
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What an engine is doing at the moment, and three counters that only grow.
+
+    What an engine does not know stays 0, or None where 0 would be a claim.
+    """
+
+    running: int = 0  # requests that are being answered
+    waiting: int = 0  # requests that have been accepted but not begun
+    kv_tokens_used: int | None = None  # places in the KV cache that running requests have reserved
+    kv_tokens_total: int | None = None  # such places that there can be
+    prefix_queries_tokens: int = 0  # prompt tokens looked up in the prefix cache
+    prefix_hits_tokens: int = 0  # of them, found there
+    generated_tokens: int = 0
+
+
 class Engine(ABC):
     """One loaded model, ready to answer from any thread."""
 
@@ -109,6 +125,32 @@ class Engine(ABC):
     def settings(self) -> dict[str, object]:
         """What the model was loaded with, for reports: dtype, threads, and the like."""
         return {}
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that prompt and answer may have together; None where the engine does not tell."""
+        return None
+
+    def stats(self) -> EngineStats:
+        """The moment's figures. Cheap, and safe from any thread, also after ``close``."""
+        return EngineStats()
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of plain text; nothing is added.
+
+        Raises:
+            UnsupportedError: the engine has no tokenizer to ask.
+        """
+        raise UnsupportedError(f"The engine '{self.name}' does not tell how it tokenises.")
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, control tokens spelled out and broken UTF-8 as U+FFFD.
+
+        Raises:
+            UnsupportedError: the engine has no tokenizer to ask.
+            UserError: an id is outside the vocabulary.
+        """
+        raise UnsupportedError(f"The engine '{self.name}' does not tell how it tokenises.")
 
     def greedy(
         self, prompt_ids: Sequence[int], max_tokens: int, top_k: int = 0
@@ -171,11 +213,13 @@ class Engine(ABC):
         self.close()
 
     def check(self, request: Request) -> None:
-        """Refuse what is outside the capabilities.
+        """Refuse what is outside the capabilities, or is no text.
 
         Raises:
             UnsupportedError: names the first thing that the engine cannot do.
+            UserError: a text has no UTF-8 form.
         """
+        _check_unicode(request)
         can, params = self.capabilities, request.params
         penalised = params.presence_penalty != 0 or params.frequency_penalty != 0
         wanted = (
@@ -263,6 +307,17 @@ def _post(loop: asyncio.AbstractEventLoop, inbox: asyncio.Queue[Event], event: E
     # The loop may have closed while the engine was still cancelling.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(inbox.put_nowait, event)
+
+
+def _check_unicode(request: Request) -> None:
+    """Libraries stumble over half a surrogate pair, each in its own way."""
+    messages, params = request.messages or (), request.params
+    texts = (*(m.content for m in messages), request.prompt or "", *params.stop)
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError("The text is not valid Unicode: it holds a lone surrogate.") from error
 
 
 def _given_token(event: TokenEvent, given: int) -> ScoredToken | None:

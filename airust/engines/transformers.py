@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,9 +20,10 @@ from torch import Tensor
 
 from airust.engines.base import Capabilities, ScoredToken, take_options
 from airust.engines.model_files import find_model
-from airust.engines.text import TextStream, new_token_limit
+from airust.engines.text import TextStream, checked_ids, new_token_limit
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
 from airust.gpt.sampling import Dice, choose, top_logprobs
+from airust.gpt.text import token_text
 from airust.types import (
     FinishReason,
     Request,
@@ -108,6 +110,11 @@ class TransformersEngine(WorkerEngine[Prompt]):
         """What was loaded: dtype, device, threads."""
         return dict(self._settings)
 
+    @property
+    def context(self) -> int | None:
+        """As in the base class; None also where the model has no limit."""
+        return None if self._context == sys.maxsize else self._context
+
     def prepare(self, request: Request) -> Prompt:
         """The prompt's token ids, by the model's own chat template."""
         ids = self._prompt_ids(request)
@@ -115,7 +122,7 @@ class TransformersEngine(WorkerEngine[Prompt]):
 
     def _prompt_ids(self, request: Request) -> list[int]:
         if request.token_ids is not None:
-            return self._checked(request.token_ids)
+            return checked_ids(request.token_ids, self._vocab_size)
         with self._tokenizing:
             if request.prompt is not None:
                 return list(self._tokenizer(request.prompt)["input_ids"])
@@ -133,13 +140,14 @@ class TransformersEngine(WorkerEngine[Prompt]):
                     f"The model's chat template refuses these messages: {first_line(error)}."
                 ) from error
 
-    def _checked(self, ids: Sequence[int]) -> list[int]:
-        for token_id in ids:
-            if not 0 <= token_id < self._vocab_size:
-                raise UserError(
-                    f"Token id {token_id} is outside the vocabulary of {self._vocab_size}."
-                )
-        return list(ids)
+    def encode(self, text: str) -> list[int]:
+        """As in the base class."""
+        with self._tokenizing:
+            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """As in the base class."""
+        return self._decode(checked_ids(ids, self._vocab_size), skip_special=False)
 
     def _decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         with self._tokenizing:
@@ -197,7 +205,8 @@ class TransformersEngine(WorkerEngine[Prompt]):
         )
 
     def _top(self, logits: Tensor, k: int) -> tuple[TopLogprob, ...]:
-        return tuple(TopLogprob(i, self._decode([i], False), p) for i, p in top_logprobs(logits, k))
+        decode = partial(self._decode, skip_special=False)
+        return tuple(TopLogprob(i, token_text(decode, i), p) for i, p in top_logprobs(logits, k))
 
     @torch.inference_mode()
     def score(
@@ -205,7 +214,7 @@ class TransformersEngine(WorkerEngine[Prompt]):
     ) -> list[ScoredToken]:
         """As in the base class, by one forward pass."""
         self.check_open()
-        ids = self._checked([*prompt_ids, *continuation_ids])
+        ids = checked_ids([*prompt_ids, *continuation_ids], self._vocab_size)
         new_token_limit(len(ids) - 1, SamplingParams(), self._context)
         with self._with_threads():
             out = self._forward(ids, use_cache=False)

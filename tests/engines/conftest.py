@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,35 +32,33 @@ def stub_of(kind: type[S], folder: Path, model: str) -> Iterator[S]:
         yield stub
 
 
-def aws_settings(url: str) -> dict[str, str]:
-    """An environment in which boto3 finds a stub, and nothing of the tester's own."""
-    return {
-        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,
-        "AWS_ACCESS_KEY_ID": "AKID",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+@pytest.fixture(scope="session", autouse=True)
+def aws_settings() -> Iterator[None]:
+    """An environment in which boto3 finds nothing of the tester's own."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "AKID",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            environment.setenv(name, value)
+        yield
 
 
 @contextmanager
-def served(engine: str, folder: Path) -> Iterator[str | Path]:
+def served(engine: str, folder: Path) -> Iterator[tuple[str | Path, dict[str, object]]]:
     """What ``load_engine`` takes for a model folder, which remote engines find at a server."""
-    with ExitStack() as stack:
-        environment = stack.enter_context(pytest.MonkeyPatch.context())
-        if engine == "openai":
-            stub = stack.enter_context(stub_of(OpenAIStub, folder, str(folder)))
-            environment.setenv("OPENAI_BASE_URL", f"{stub.url}/v1")
-            yield folder
-        elif engine == "bedrock":
-            aws = stack.enter_context(stub_of(BedrockStub, folder, MODEL_ID))
-            for name, value in aws_settings(aws.url).items():
-                environment.setenv(name, value)
-            yield MODEL_ID
-        else:
-            yield folder
+    if engine == "openai":
+        with stub_of(OpenAIStub, folder, str(folder)) as stub:
+            yield folder, {"base_url": stub.url}
+    elif engine == "bedrock":
+        with stub_of(BedrockStub, folder, MODEL_ID) as aws:
+            yield MODEL_ID, {"endpoint_url": aws.url}
+    else:
+        yield folder, {}
 
 
 @pytest.fixture
@@ -74,6 +72,5 @@ def openai_stub(reciter_dir: Path) -> Iterator[OpenAIStub]:
 def bedrock_stub(reciter_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BedrockStub]:
     """A Bedrock that recites, and that boto3 finds."""
     with stub_of(BedrockStub, reciter_dir, MODEL_ID) as stub:
-        for name, value in aws_settings(stub.url).items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", stub.url)
         yield stub

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from airust.engines.chat_template import ChatTemplate
 from airust.engines.llamacpp.context import LlamaContext, library
+from airust.engines.model_tokenizer import ModelTokenizer
 from airust.gpt.gguf import load_gguf_tokenizer
-from airust.gpt.tokenizer import Tokenizer
 from airust.types import Message, UnsupportedError, UserError
 
 
@@ -22,28 +22,17 @@ class EngineTokenizer(Protocol):
         """Number of token ids."""
 
     @property
-    def eos_ids(self) -> frozenset[int]:
+    def eos_ids(self) -> Collection[int]:
         """Tokens that end an answer."""
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text."""
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
+        """Token ids of plain text, after the beginning token if the model wants one."""
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation up to the point where the answer begins."""
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not valid UTF-8 become U+FFFD."""
-
-
-class OwnTokenizer:
-    """Our tokenizer: the same ids as in the torch engine."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.vocab_size = tokenizer.vocab_size
-        self.eos_ids = frozenset((tokenizer.turn_end, tokenizer.end_of_text))
-        self.encode, self.encode_chat = tokenizer.encode, tokenizer.encode_chat
-        self.decode = tokenizer.decode
 
 
 def tokenizer_of_file(path: Path, context: LlamaContext) -> EngineTokenizer:
@@ -53,9 +42,10 @@ def tokenizer_of_file(path: Path, context: LlamaContext) -> EngineTokenizer:
         UserError: the file's chat template is broken.
     """
     try:
-        return OwnTokenizer(load_gguf_tokenizer(path))
+        tokenizer = load_gguf_tokenizer(path)
     except UserError:  # of another kind, which llama.cpp knows
         return FileTokenizer(path, context)
+    return ModelTokenizer(tokenizer.backend, ChatTemplate.of_model(path))
 
 
 class FileTokenizer:
@@ -67,14 +57,16 @@ class FileTokenizer:
         self._template = ChatTemplate.of_model(path)
         self.vocab_size = context.vocab_size
         is_end = self._llama.llama_vocab_is_eog
-        self.eos_ids = frozenset(i for i in range(self.vocab_size) if is_end(vocabulary, i))
+        self.eos_ids: Collection[int] = frozenset(
+            i for i in range(self.vocab_size) if is_end(vocabulary, i)
+        )
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
         """Token ids, with a beginning token if the model was trained with one.
 
         A special token spelled out in the text is text.
         """
-        return self._encode(text, add_special=True, parse_special=False)
+        return self._encode(text, add_special, parse_special=False)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation in the form of the file's chat template.

@@ -13,8 +13,9 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from airust.engines.base import EngineStats
 from airust.engines.worker import Job, Outcome
-from airust.types import Usage
+from airust.types import DoneEvent, EngineError, Usage
 
 Result = TypeVar("Result")
 Work = Callable[[Job], Coroutine[Any, Any, Outcome]]
@@ -29,6 +30,7 @@ class Loop:
         self._tasks: set[asyncio.Task[Outcome]] = set()
         self._lock = threading.Lock()  # between the last submit and the end
         self._ended = False
+        self._submitted = self._started = self._generated = 0
         self._thread = threading.Thread(target=self._run, daemon=True, name="airust-requests")
         self._thread.start()
 
@@ -38,17 +40,39 @@ class Loop:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run something in the loop and wait for it, in any other thread."""
+        """Run something in the loop and wait for it.
+
+        Raises:
+            EngineError: in the loop's own thread, which would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise EngineError("A callback cannot wait for an answer from the server.")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def stats(self) -> EngineStats:
+        """Requests that were sent or are about to be, and the tokens of those that have ended."""
+        return EngineStats(
+            running=len(self._tasks),
+            waiting=self._submitted - self._started,
+            generated_tokens=self._generated,
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Nothing runs here any more."""
+        return self._ended
 
     def submit(self, job: Job, work: Work) -> bool:
         """Start a request and return at once; False if the loop has ended."""
         with self._lock:
             if not self._ended:
+                self._submitted += 1
                 self._loop.call_soon_threadsafe(self._start, job, work)
             return not self._ended
 
     def _start(self, job: Job, work: Work) -> None:
+        self._started += 1
         job.start()
         task = self._loop.create_task(work(job))
         self._tasks.add(task)
@@ -56,8 +80,11 @@ class Loop:
         job.on_cancel(lambda: self._cancel_soon(task))
 
     def _finish(self, job: Job, task: asyncio.Task[Outcome]) -> None:
-        self._tasks.discard(task)
-        job.finish(lambda: CANCELLED if task.cancelled() else task.result())
+        last = job.last_event(lambda: CANCELLED if task.cancelled() else task.result())
+        self._tasks.discard(task)  # before the last event, after which nobody expects it to run
+        if isinstance(last, DoneEvent):
+            self._generated += last.usage.completion_tokens
+        job.end(last)
 
     def _cancel_soon(self, task: asyncio.Task[Outcome]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and the task before it

@@ -6,7 +6,10 @@
     sampler     the next token of every row
     slots       the KV cache of many sequences, prefix reuse
     steps       what one forward pass computes
+    weights     the weights of a block, joined
     forward     the forward pass, flattened for speed
+    few         a step of a few sequences in one compiled call
+    kernels     the compiled loops
     linear      matrix products with weights laid out once
     threads     how many threads a step should use
 
@@ -20,10 +23,11 @@
 >>> with TorchEngine(GPT(config), tokenizer) as engine:
 ...     params = SamplingParams(max_tokens=5, ignore_eos=True)
 ...     answer = engine.generate(Request(prompt="abc", params=params))
->>> answer.usage
-Usage(prompt_tokens=3, completion_tokens=5, cached_tokens=0)
+>>> answer.usage.prompt_tokens, answer.usage.completion_tokens
+(3, 5)
 """
 
+import airust.gpt  # noqa: F401  before torch: it tells OpenMP how to wait
 from airust.engines.torch.engine import TorchEngine, TorchOptions
 
 __all__ = ["TorchEngine", "TorchOptions"]

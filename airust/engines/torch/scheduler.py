@@ -17,6 +17,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
+from airust.engines.base import EngineStats
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
 from airust.engines.torch.sampler import Choice, choose_rows
@@ -24,8 +25,9 @@ from airust.engines.torch.slots import Slots
 from airust.engines.torch.steps import Step, Work, plan
 from airust.engines.torch.threads import ThreadTuner
 from airust.engines.worker import first_line
-from airust.types import AirustError, EngineError, FinishReason
+from airust.types import AirustError, EngineError, FinishReason, OverloadedError
 
+ALONE = 512  # prompt tokens a step while nobody decodes
 CLOSED = "The engine 'torch' is closed."
 POISONED = "The model's output is not a number; are its weights damaged?"
 
@@ -37,7 +39,7 @@ class Scheduler:
         slots: belongs to the scheduler from now on.
         max_queue: jobs that may wait for a slot.
         prefill_chunk: prompt tokens a step at most.
-        threads: of PyTorch; None finds out what is fastest.
+        threads: of PyTorch at most; None is as many as it is set to.
     """
 
     def __init__(
@@ -45,31 +47,46 @@ class Scheduler:
     ) -> None:
         self._model, self._slots = model, slots
         self._max_queue, self._prefill_chunk = max_queue, prefill_chunk
-        self._fixed_threads = threads
-        self._all_threads = torch.get_num_threads()
-        self._tuner = ThreadTuner(self._all_threads)
+        self._usual_threads = torch.get_num_threads()
+        self._tuner = ThreadTuner(threads or self._usual_threads)
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []  # in order of arrival; the thread's own
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._queried = self._hit = self._generated = 0  # tokens, for the statistics
 
     def submit(self, job: Job) -> None:
         """Queue a job.
 
         Raises:
-            EngineError: the engine is closed, or too many jobs wait.
+            EngineError: the engine is closed.
+            OverloadedError: too many jobs wait.
         """
         with self._changed:
             if self._closed:
                 raise EngineError(CLOSED)
-            if len(self._waiting) >= self._max_queue:
-                raise EngineError(f"{self._max_queue} requests wait already; try again later.")
+            # What waits for the next step only, because a slot is free, is not in the queue yet.
+            free = self._slots.max_slots - len(self._running)
+            if len(self._waiting) >= self._max_queue + free:
+                raise OverloadedError(f"{self._max_queue} requests wait already; try again later.")
             self._waiting.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._main, daemon=True, name="airust-torch")
                 self._thread.start()
             self._changed.notify()
+
+    def stats(self) -> EngineStats:
+        """The moment's figures, read without stopping the thread."""
+        return EngineStats(
+            running=len(self._running),
+            waiting=len(self._waiting),
+            kv_tokens_used=self._slots.reserved,
+            kv_tokens_total=self._slots.total,
+            prefix_queries_tokens=self._queried,
+            prefix_hits_tokens=self._hit,
+            generated_tokens=self._generated,
+        )
 
     def stop(self) -> None:
         """Cancel all jobs and end the thread. Safe to repeat."""
@@ -94,7 +111,7 @@ class Scheduler:
     def _has_work(self) -> bool:
         """Wait for jobs; false when the engine is closed."""
         if not self._running and not self._waiting:
-            torch.set_num_threads(self._all_threads)  # as it was, while there is nothing to do
+            torch.set_num_threads(self._usual_threads)  # as it was, while there is nothing to do
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._running or self._waiting)
             return not self._closed
@@ -133,12 +150,16 @@ class Scheduler:
                 if found is None:
                     return
                 job.start(*found)
+                self._queried += job.prompt_tokens if self._slots.reuse else 0
+                self._hit += job.cached
                 self._running.append(job)
             self._waiting.popleft()
 
     def _share_out(self) -> tuple[list[Job], list[Work]]:
         """What each running job may compute in the next step."""
         jobs, works, budget = [], [], self._prefill_chunk
+        if all(job.pending() > 1 for job in self._running):
+            budget = max(budget, ALONE)  # nobody is held up
         for job in self._running:
             pending = job.pending()
             if pending > 1 and budget == 0:
@@ -151,11 +172,11 @@ class Scheduler:
 
     def _forward(self, step: Step) -> Tensor:
         rows = len(step.tokens)
-        threads = self._fixed_threads or self._tuner.choose(rows)
+        threads = self._tuner.choose(rows)
         if threads != torch.get_num_threads():
             torch.set_num_threads(threads)
         start = time.perf_counter()
-        logits = self._model.forward(step, self._slots.cache)
+        logits = self._model.forward(step, self._slots.cache, threads)
         self._tuner.note(rows, threads, time.perf_counter() - start)
         return logits
 
@@ -167,10 +188,13 @@ class Scheduler:
             return
         if job.computed == job.prompt_tokens:
             self._slots.hold(job.slot, job.ids)
+        self._generated += 1
         try:
             reason = job.accept(choice)
             if reason is not None:
                 self._end(job, reason)
+            elif self._slots.outgrown(job.slot, len(job.ids)):
+                job.computed = 0
         except Exception as error:
             self._fail(job, _engine_error(error), held=job.computed)
 

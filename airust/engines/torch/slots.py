@@ -41,6 +41,7 @@ class SlotCache:
         self, config: GPTConfig, slots: int = FIRST_SLOTS, capacity: int = FIRST_POSITIONS
     ) -> None:
         self.config = config
+        self.rotary_starts: dict[int, int] = {}  # slot: GPTConfig.rotary_start of its text; else 0
         self._use(self._zeros(slots, min(capacity, config.context)))
 
     def _zeros(self, slots: int, capacity: int) -> Tensor:
@@ -51,15 +52,8 @@ class SlotCache:
 
     def _use(self, table: Tensor) -> None:
         self.table = table
-        _, _, self.slots, K, self.capacity, D = table.shape
-        self.rows = table.view(len(table), -1, D).unbind(0)  # each (2 * slots * K * capacity, D)
-        heads = torch.arange(K) * self.capacity
-        self._offsets = torch.cat((heads, heads + self.slots * K * self.capacity))  # (2 K)
-
-    def places(self, slots: Tensor, positions: Tensor) -> Tensor:
-        """The rows for keys and values of N tokens: (N), (N) -> (N, 2 K), keys first."""
-        first = slots * (self.config.kv_heads * self.capacity) + positions
-        return first[:, None] + self._offsets
+        _, _, self.slots, _, self.capacity, _ = table.shape
+        self.layers = table.unbind(0)  # each (2, slots, K, capacity, D)
 
     def size(self, slots: int, capacity: int) -> int:
         """Bytes of a table of this size."""
@@ -79,14 +73,19 @@ class SlotCache:
         """Copy the first positions of one slot to another."""
         self.table[:, :, target, :, :length] = self.table[:, :, source, :, :length]
 
+    def turn(self, slot: int, length: int) -> bool:
+        """The slot is for a text of this length; True if that makes its old keys useless.
+
+        LongRoPE turns those of a long text otherwise than those of a short one.
+        """
+        before = self.rotary_starts.pop(slot, 0)
+        if start := self.config.rotary_start(length):
+            self.rotary_starts[slot] = start
+        return start != before
+
     def erase(self, slot: int) -> None:
         """Overwrite a slot with zeros."""
         self.table[:, :, slot] = 0
-
-    def views(self, slots: slice, length: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Keys and values of neighbouring slots, layer by layer, each (n, K, length, D)."""
-        keys, values = self.table[:, :, slots, :, :length].unbind(1)
-        return keys.unbind(0), values.unbind(0)
 
 
 class Slots:
@@ -106,6 +105,9 @@ class Slots:
         self.busy: dict[int, int] = {}  # slot: positions reserved for it
         self.tokens: dict[int, list[int]] = {}  # slot: tokens whose keys and values it holds
         self.context = cache.config.context
+        # Places that there can be: as many sequences as may run, or as many bytes as are allowed.
+        self.total = min(max_slots * self.context, max_bytes // cache.size(1, 1))
+        self.reserved = 0  # of them, for the slots in use
         self._released: dict[int, int] = {}  # slot: when
         self._clock = count(1)
 
@@ -130,7 +132,12 @@ class Slots:
         """
         if len(self.busy) == self.max_slots or not self._make_room(positions):
             return None
-        shared = {slot: _common(held, prompt) for slot, held in self.tokens.items()}
+        start, starts = self.cache.config.rotary_start(len(prompt)), self.cache.rotary_starts
+        shared = {
+            slot: _common(held, prompt)
+            for slot, held in self.tokens.items()
+            if starts.get(slot, 0) == start
+        }
         best = max(shared, key=shared.__getitem__, default=0)
         length = shared.get(best, 0)
         if best not in self.busy and 2 * length >= max(len(self.tokens.get(best, ())), 1):
@@ -140,22 +147,32 @@ class Slots:
             length = length if length >= WORTH_COPYING else shared.get(slot, 0)
             if length != shared.get(slot, 0):
                 self.cache.copy(best, slot, length)
+        self.cache.turn(slot, len(prompt))
         self.busy[slot], self.tokens[slot] = positions, list(prompt[:length])
+        self.reserved += positions
         return slot, length
 
     def hold(self, slot: int, tokens: Sequence[int]) -> None:
         """A slot in use holds these tokens: requests that begin alike may copy them."""
         self.tokens[slot] = list(tokens) if self.reuse else []
 
+    def outgrown(self, slot: int, length: int) -> bool:
+        """Whether a text has to be computed anew now that it is so long; see ``turn``."""
+        if not self.cache.turn(slot, length):
+            return False
+        self.tokens[slot] = []
+        return True
+
     def release(self, slot: int, tokens: Sequence[int]) -> None:
         """Free a slot, which from now on holds these tokens until somebody else needs it."""
-        del self.busy[slot]
+        self.reserved -= self.busy.pop(slot)
         self.hold(slot, tokens)
         self._released[slot] = next(self._clock) if self.tokens[slot] else 0
 
     def clear(self) -> None:
         """Forget everything."""
         self.busy.clear()
+        self.reserved = 0
         self.tokens.clear()
         self._released.clear()
 
