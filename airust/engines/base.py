@@ -63,6 +63,7 @@ class Capabilities:
     penalties: bool = False  # presence_penalty and frequency_penalty
     logit_bias: bool = False
     ignore_eos: bool = False
+    trim: bool = False  # leaves out the oldest part of a prompt that is too long, if asked to
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Engine(ABC):
         return EngineStats()
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of plain text; nothing is added.
+        """The token ids that a raw prompt of this text has.
 
         Raises:
             UnsupportedError: the engine has no tokenizer to ask.
@@ -234,6 +235,7 @@ class Engine(ABC):
             (penalised, can.penalties, "presence or frequency penalties"),
             (bool(params.logit_bias), can.logit_bias, "logit_bias"),
             (params.ignore_eos, can.ignore_eos, "ignore_eos"),
+            (request.overflow == "trim", can.trim, "trimming of long prompts"),
         )
         for asked, able, what in wanted:
             if asked and not able:

@@ -29,8 +29,9 @@ from typing import Any, ClassVar, Self
 
 from airust.engines.base import Capabilities, take_options
 from airust.engines.chat_template import ChatTemplate
+from airust.engines.constraint import checked_regex, compact_schema
 from airust.engines.model_files import find_model
-from airust.engines.text import new_token_limit
+from airust.engines.text import Prompt, fit_prompt
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
 from airust.types import (
     EngineError,
@@ -39,7 +40,6 @@ from airust.types import (
     TokenEvent,
     TopLogprob,
     UnsupportedError,
-    Usage,
     UserError,
 )
 
@@ -56,15 +56,14 @@ ALL_TOKENS = 2**31 - 1  # a top_k that keeps every token
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Prepared:
     """A request as mistral.rs takes it."""
 
     text: str
-    tokens: int
-    max_tokens: int
+    prompt: Prompt
 
 
-class MistralRsEngine(WorkerEngine[Prompt]):
+class MistralRsEngine(WorkerEngine[Prepared]):
     """A model in mistral.rs. Each running answer keeps one thread waiting, ``max_seqs`` at most."""
 
     name: ClassVar[str] = "mistralrs"
@@ -80,6 +79,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         penalties=True,
         logit_bias=True,
         ignore_eos=True,
+        trim=True,
     )
 
     def __init__(
@@ -143,7 +143,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
 
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
-        return self._tokenize(text, add_special=False)
+        return self._tokenize(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
@@ -161,7 +161,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         except (ValueError, OverflowError) as error:
             raise UserError(f"These are not token ids: {first_line(error)}.") from error
 
-    def prepare(self, request: Request) -> Prompt:
+    def prepare(self, request: Request) -> Prepared:
         """Render, tokenise, and refuse what mistral.rs would answer wrongly."""
         params = request.params
         if params.logprobs is not None and _alters_logprobs(params):
@@ -169,12 +169,13 @@ class MistralRsEngine(WorkerEngine[Prompt]):
                 "mistral.rs gives the model's own logprobs only with temperature 0 or 1, "
                 "without penalties and without logit_bias."
             )
-        if params.json_schema is not None:
-            _schema(params.json_schema)
         self.decode([token_id for token_id, _ in params.logit_bias])  # refuses unknown tokens
-        text = self._prompt_text(request)
-        tokens = len(request.token_ids) if request.token_ids else len(self._tokenize(text))
-        return Prompt(text, tokens, new_token_limit(tokens, params, self._context))
+        _grammar(params)
+        prompt = fit_prompt(request, self._prompt_ids, self._context)
+        return Prepared(self._prompt_text(prompt.request), prompt)
+
+    def _prompt_ids(self, request: Request) -> list[int]:
+        return list(request.token_ids or self._tokenize(self._prompt_text(request)))
 
     def _prompt_text(self, request: Request) -> str:
         if request.messages is not None:
@@ -185,10 +186,10 @@ class MistralRsEngine(WorkerEngine[Prompt]):
             return request.prompt
         return self._text_of(request.token_ids or ())
 
-    def _tokenize(self, text: str, add_special: bool = True) -> list[int]:
+    def _tokenize(self, text: str) -> list[int]:
         self.check_open()
         with self._sending:
-            return list(self._runner.tokenize_text(text, add_special, None))
+            return list(self._runner.tokenize_text(text, True, None))
 
     def _text_of(self, ids: Sequence[int]) -> str:
         """A text that mistral.rs tokenises to exactly these ids."""
@@ -201,7 +202,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
             "differently; give it the text."
         )
 
-    def answer(self, prepared: Prompt, job: Job) -> Outcome:
+    def answer(self, prepared: Prepared, job: Job) -> Outcome:
         """Send, and pass the chunks on; leaving drops the iterator, which cancels."""
         params, count = job.request.params, 0
         with self._sending:
@@ -218,14 +219,14 @@ class MistralRsEngine(WorkerEngine[Prompt]):
                 if choice.finish_reason is None or event.text or choice.logprobs:
                     job.emit(event)
                 if choice.finish_reason is not None:
-                    usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                    usage = prepared.prompt.usage(chunk.usage.completion_tokens)
                     return Outcome("length" if choice.finish_reason == "length" else "stop", usage)
         except ValueError as error:
             # A grammar that cannot be compiled shows before the first token.
             constrained = params.json_schema is not None or params.regex is not None
             kind = UserError if constrained and not count else EngineError
             raise kind(f"mistral.rs: {first_line(error)}.") from error
-        return Outcome("cancelled", Usage(prepared.tokens, count))
+        return Outcome("cancelled", prepared.prompt.usage(count))
 
     def greedy(
         self, prompt_ids: Sequence[int], max_tokens: int, top_k: int = 0
@@ -237,24 +238,23 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         params = SamplingParams(max_tokens=max_tokens, ignore_eos=True, logprobs=max(top_k, 1))
         request = Request(token_ids=tuple(prompt_ids), params=params)
         self.check_open()
-        prompt = self.prepare(request)
+        prepared = self.prepare(request)
         try:
             with self._sending:
                 answer = self._runner.send_chat_completion_request(
-                    self._request(prompt, params, stream=False)
+                    self._request(prepared, params, stream=False)
                 )
         except ValueError as error:
             raise EngineError(f"mistral.rs: {first_line(error)}.") from error
         return [_token_event(p.token, p, top_k) for p in answer.choices[0].logprobs.content]
 
-    def _request(self, prompt: Prompt, params: SamplingParams, stream: bool) -> Any:
-        schema = None if params.json_schema is None else _schema(params.json_schema)
-        kind = "json_schema" if schema else None if params.regex is None else "regex"
+    def _request(self, prepared: Prepared, params: SamplingParams, stream: bool) -> Any:
+        kind, grammar = _grammar(params)
         return self._library.ChatCompletionRequest(
             model="default",
-            messages=[{"role": "user", "content": prompt.text}],
+            messages=[{"role": "user", "content": prepared.text}],
             stream=stream,
-            max_tokens=prompt.max_tokens,
+            max_tokens=prepared.prompt.limit,
             temperature=params.temperature,
             top_k=params.top_k or ALL_TOKENS,
             top_p=params.top_p,
@@ -266,7 +266,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
             stop_seqs=list(params.stop) or None,
             logprobs=params.logprobs is not None,
             top_logprobs=max(params.logprobs or 0, 1),  # the first one tells the token's id
-            grammar=params.regex if schema is None else schema,
+            grammar=grammar,
             grammar_type=kind,
             ignore_eos=params.ignore_eos,
         )
@@ -321,15 +321,13 @@ def _alters_logprobs(params: SamplingParams) -> bool:
     return changed or params.temperature not in (0, 1)
 
 
-def _schema(text: str) -> str:
-    """The schema with free whitespace forbidden, on which small models loop."""
-    try:
-        schema = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"The JSON schema is not valid JSON: {error}.") from error
-    if not isinstance(schema, dict):
-        raise UserError("The JSON schema must be a JSON object.")
-    return json.dumps({"x-guidance": {"whitespace_flexible": False}} | schema)
+def _grammar(params: SamplingParams) -> tuple[str | None, str | None]:
+    """What the answer has to match, as mistral.rs wants it: kind and text."""
+    if params.json_schema is not None:
+        return "json_schema", json.dumps(compact_schema(params.json_schema))
+    if params.regex is not None:
+        return "regex", checked_regex(params.regex)
+    return None, None
 
 
 def _token_event(text: str, found: Any, top_k: int | None) -> TokenEvent:

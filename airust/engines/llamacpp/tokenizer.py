@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from airust.engines.chat_template import ChatTemplate
+from airust.engines.constraint import Vocabulary
 from airust.engines.llamacpp.context import LlamaContext, library
 from airust.engines.model_tokenizer import ModelTokenizer
 from airust.gpt.gguf import load_gguf_tokenizer
@@ -25,14 +26,17 @@ class EngineTokenizer(Protocol):
     def eos_ids(self) -> Collection[int]:
         """Tokens that end an answer."""
 
-    def encode(self, text: str, add_special: bool = True) -> list[int]:
-        """Token ids of plain text, after the beginning token if the model wants one."""
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text."""
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation up to the point where the answer begins."""
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not valid UTF-8 become U+FFFD."""
+
+    def vocabulary(self, vocab_size: int) -> Vocabulary:
+        """The tokens as grammars see them, for a model of this many."""
 
 
 def tokenizer_of_file(path: Path, context: LlamaContext) -> EngineTokenizer:
@@ -61,12 +65,12 @@ class FileTokenizer:
             i for i in range(self.vocab_size) if is_end(vocabulary, i)
         )
 
-    def encode(self, text: str, add_special: bool = True) -> list[int]:
+    def encode(self, text: str) -> list[int]:
         """Token ids, with a beginning token if the model was trained with one.
 
         A special token spelled out in the text is text.
         """
-        return self._encode(text, add_special, parse_special=False)
+        return self._encode(text, add_special=True, parse_special=False)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation in the form of the file's chat template.
@@ -89,6 +93,12 @@ class FileTokenizer:
         if count < 0:
             raise UserError("llama.cpp cannot tokenise this text.")
         return list(ids[:count])
+
+    def vocabulary(self, vocab_size: int) -> Vocabulary:
+        """The tokens as grammars see them."""
+        from llguidance.llamacpp import lltokenizer_from_vocab  # imports llama_cpp
+
+        return lltokenizer_from_vocab(self._vocabulary, vocab_size, sorted(self.eos_ids))
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not valid UTF-8 become U+FFFD."""

@@ -18,9 +18,10 @@ from airust.engines.base import (
     ScoredToken,
     take_options,
 )
+from airust.engines.constraint import Grammars, Vocabulary, read_vocabulary
 from airust.engines.model_files import find_model
 from airust.engines.model_tokenizer import ModelTokenizer
-from airust.engines.text import checked_ids, new_token_limit, prompt_ids
+from airust.engines.text import checked_ids, fit_prompt, new_token_limit, prompt_ids
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
 from airust.engines.torch.scheduler import CLOSED, Scheduler
@@ -90,10 +91,15 @@ class TorchEngine(Engine):
         token_ids=True,
         logprobs=True,
         seed=True,
+        json_schema=True,
+        regex=True,
         batching=True,
         min_p=True,
         repetition_penalty=True,
+        penalties=True,
+        logit_bias=True,
         ignore_eos=True,
+        trim=True,
     )
 
     def __init__(
@@ -109,6 +115,7 @@ class TorchEngine(Engine):
                 f"The tokenizer has {tokenizer.vocab_size} tokens but the model only "
                 f"{self._vocab_size}; they do not belong together."
             )
+        self._grammars = Grammars(self._vocabulary, self._vocab_size)
         self._loaded: _Loaded | None = _load(model, self._options)
         # Threads must end before the interpreter takes the library away under them.
         self._stop = weakref.finalize(self, self._loaded.scheduler.stop)
@@ -146,6 +153,10 @@ class TorchEngine(Engine):
         ids = checked_ids(ids, self._tokenizer.vocab_size)
         return self._tokenizer.decode(ids, skip_special=False)
 
+    def _vocabulary(self) -> Vocabulary:
+        tokenizer = self._tokenizer
+        return read_vocabulary(tokenizer.backend.to_str(), self._vocab_size, tokenizer.eos_ids)
+
     def _open(self) -> _Loaded:
         if self._loaded is None:
             raise EngineError(CLOSED)
@@ -161,10 +172,10 @@ class TorchEngine(Engine):
         """
         loaded = self._open()
         self.check(request)
-        prompt = prompt_ids(request, self._tokenizer)
-        limit = new_token_limit(len(prompt), request.params, self._context)
-        loaded.slots.check(len(prompt) + limit)
-        job = Job(request, prompt, limit, self._vocab_size, self._tokenizer, on_event)
+        prompt = fit_prompt(request, lambda r: prompt_ids(r, self._tokenizer), self._context)
+        loaded.slots.check(len(prompt.ids) + prompt.limit)
+        constraint = self._grammars.constraint(request.params)
+        job = Job(prompt, self._vocab_size, self._tokenizer, on_event, constraint)
         loaded.scheduler.submit(job)
         return job
 

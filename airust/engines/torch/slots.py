@@ -144,12 +144,7 @@ class Slots:
         """
         if len(self.busy) == self.max_slots or not self._make_room(positions):
             return None
-        start, starts = self.cache.config.rotary_start(len(prompt)), self.cache.rotary_starts
-        shared = {
-            slot: _common(held, prompt)
-            for slot, held in self.tokens.items()
-            if starts.get(slot, 0) == start
-        }
+        shared = self._shared(prompt)
         best = max(shared, key=shared.__getitem__, default=0)
         length = shared.get(best, 0)
         if best not in self.busy and 2 * length >= max(len(self.tokens.get(best, ())), 1):
@@ -163,6 +158,28 @@ class Slots:
         self.busy[slot], self.tokens[slot] = positions, list(prompt[:length])
         self.reserved += positions
         return slot, length
+
+    def catch_up(self, slot: int, prompt: Sequence[int], have: int) -> int:
+        """Copy to a slot in use what another holds of its prompt by now, if that is worth it.
+
+        Returns how many prompt tokens the slot holds then; ``have`` is how many it held before.
+        """
+        shared = self._shared(prompt)
+        best = max(shared, key=shared.__getitem__, default=slot)
+        if shared.get(best, 0) < have + WORTH_COPYING:
+            return have
+        self.cache.copy(best, slot, shared[best])
+        self.tokens[slot] = list(prompt[: shared[best]])
+        return shared[best]
+
+    def _shared(self, prompt: Sequence[int]) -> dict[int, int]:
+        """Slots, and with how many tokens of a prompt they begin."""
+        start, starts = self.cache.config.rotary_start(len(prompt)), self.cache.rotary_starts
+        return {
+            slot: common_length(held, prompt)
+            for slot, held in self.tokens.items()
+            if starts.get(slot, 0) == start
+        }
 
     def hold(self, slot: int, tokens: Sequence[int]) -> None:
         """A slot in use holds these tokens: requests that begin alike may copy them."""
@@ -215,11 +232,13 @@ class Slots:
         self._released = {s: when for s, when in self._released.items() if s < slots}
 
 
-def _common(held: Sequence[int], prompt: Sequence[int]) -> int:
+def common_length(held: Sequence[int], prompt: Sequence[int]) -> int:
     """Tokens that both begin with, the prompt's last one not counted.
 
-    >>> _common([1, 2, 3], [1, 2, 4, 5]), _common([1, 2, 3], [1, 2])
+    >>> common_length([1, 2, 3], [1, 2, 4, 5]), common_length([1, 2, 3], [1, 2])
     (2, 1)
     """
-    limit = min(len(held), len(prompt) - 1)
-    return next((i for i in range(limit) if held[i] != prompt[i]), limit)
+    limit, block, at = min(len(held), len(prompt) - 1), 32, 0
+    while at + block <= limit and held[at : at + block] == prompt[at : at + block]:
+        at += block
+    return next((i for i in range(at, limit) if held[i] != prompt[i]), limit)
