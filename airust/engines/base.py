@@ -136,7 +136,7 @@ class Engine(ABC):
         return EngineStats()
 
     def encode(self, text: str) -> list[int]:
-        """The token ids that a raw prompt of this text has.
+        """The token ids of plain text; nothing is added.
 
         Raises:
             UnsupportedError: the engine has no tokenizer to ask.

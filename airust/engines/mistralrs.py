@@ -143,7 +143,7 @@ class MistralRsEngine(WorkerEngine[Prepared]):
 
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
-        return self._tokenize(text)
+        return self._tokenize(text, add_special=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
@@ -186,10 +186,10 @@ class MistralRsEngine(WorkerEngine[Prepared]):
             return request.prompt
         return self._text_of(request.token_ids or ())
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, add_special: bool = True) -> list[int]:
         self.check_open()
         with self._sending:
-            return list(self._runner.tokenize_text(text, True, None))
+            return list(self._runner.tokenize_text(text, add_special, None))
 
     def _text_of(self, ids: Sequence[int]) -> str:
         """A text that mistral.rs tokenises to exactly these ids."""

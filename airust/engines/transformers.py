@@ -144,9 +144,9 @@ class TransformersEngine(WorkerEngine[Prepared]):
     def _prompt_ids(self, request: Request) -> list[int]:
         if request.token_ids is not None:
             return checked_ids(request.token_ids, self._vocab_size)
-        if request.prompt is not None:
-            return self.encode(request.prompt)
         with self._tokenizing:
+            if request.prompt is not None:
+                return list(self._tokenizer(request.prompt)["input_ids"])
             if not self._tokenizer.chat_template:
                 raise UnsupportedError("The model has no chat template; give it a raw prompt.")
             turns = [{"role": m.role, "content": m.content} for m in request.messages or ()]
@@ -164,7 +164,7 @@ class TransformersEngine(WorkerEngine[Prepared]):
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
         with self._tokenizing:
-            return list(self._tokenizer(text)["input_ids"])
+            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -18,7 +19,7 @@ from airust.engines.base import (
     ScoredToken,
     take_options,
 )
-from airust.engines.constraint import Grammars, Vocabulary, read_vocabulary
+from airust.engines.constraint import Grammars
 from airust.engines.model_files import find_model
 from airust.engines.model_tokenizer import ModelTokenizer
 from airust.engines.text import checked_ids, fit_prompt, new_token_limit, prompt_ids
@@ -115,7 +116,7 @@ class TorchEngine(Engine):
                 f"The tokenizer has {tokenizer.vocab_size} tokens but the model only "
                 f"{self._vocab_size}; they do not belong together."
             )
-        self._grammars = Grammars(self._vocabulary, self._vocab_size)
+        self._grammars = Grammars(partial(tokenizer.vocabulary, self._vocab_size), self._vocab_size)
         self._loaded: _Loaded | None = _load(model, self._options)
         # Threads must end before the interpreter takes the library away under them.
         self._stop = weakref.finalize(self, self._loaded.scheduler.stop)
@@ -152,10 +153,6 @@ class TorchEngine(Engine):
         """As in the base class."""
         ids = checked_ids(ids, self._tokenizer.vocab_size)
         return self._tokenizer.decode(ids, skip_special=False)
-
-    def _vocabulary(self) -> Vocabulary:
-        tokenizer = self._tokenizer
-        return read_vocabulary(tokenizer.backend.to_str(), self._vocab_size, tokenizer.eos_ids)
 
     def _open(self) -> _Loaded:
         if self._loaded is None:
