@@ -33,7 +33,7 @@ from airust.gpt.model import GPT
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import EngineError, Request, SamplingParams, UserError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class TorchOptions:
     """
 
     dtype: str = "float32"  # of the weights; bfloat16 is faster where the CPU has it
-    threads: int | None = None  # of PyTorch; None times one against all, and adapts
+    threads: int | None = None  # at most; None: PyTorch's. One against all is timed, and adapts
     max_batch: int = 64  # requests that advance in the same step
     max_queue: int = 1024  # further requests that may wait; more are refused
     prefill_chunk: int = 128  # prompt tokens a step; more is faster, but holds others up longer
@@ -132,9 +132,10 @@ class TorchEngine(Engine):
 
     @property
     def settings(self) -> dict[str, object]:
-        """The options; threads tells which counts are tried where none was given."""
+        """The options; threads tells which counts are tried."""
         chosen = {f.name: getattr(self._options, f.name) for f in fields(self._options)}
-        return chosen | {"threads": self._options.threads or f"1 or {torch.get_num_threads()}"}
+        most = self._options.threads or torch.get_num_threads()
+        return chosen | {"threads": 1 if most == 1 else f"1 or {most}"}
 
     @property
     def context(self) -> int | None:

@@ -52,15 +52,8 @@ class SlotCache:
 
     def _use(self, table: Tensor) -> None:
         self.table = table
-        _, _, self.slots, K, self.capacity, D = table.shape
-        self.rows = table.view(len(table), -1, D).unbind(0)  # each (2 * slots * K * capacity, D)
-        heads = torch.arange(K) * self.capacity
-        self._offsets = torch.cat((heads, heads + self.slots * K * self.capacity))  # (2 K)
-
-    def places(self, slots: Tensor, positions: Tensor) -> Tensor:
-        """The rows for keys and values of N tokens: (N), (N) -> (N, 2 K), keys first."""
-        first = slots * (self.config.kv_heads * self.capacity) + positions
-        return first[:, None] + self._offsets
+        _, _, self.slots, _, self.capacity, _ = table.shape
+        self.layers = table.unbind(0)  # each (2, slots, K, capacity, D)
 
     def size(self, slots: int, capacity: int) -> int:
         """Bytes of a table of this size."""
@@ -93,11 +86,6 @@ class SlotCache:
     def erase(self, slot: int) -> None:
         """Overwrite a slot with zeros."""
         self.table[:, :, slot] = 0
-
-    def views(self, slots: slice, length: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Keys and values of neighbouring slots, layer by layer, each (n, K, length, D)."""
-        keys, values = self.table[:, :, slots, :, :length].unbind(1)
-        return keys.unbind(0), values.unbind(0)
 
 
 class Slots:
