@@ -221,6 +221,12 @@ def test_usage_is_what_the_tokenizer_counts(subject: Subject) -> None:
 
 
 @able("raw_prompt")
+def test_a_first_space_stays(subject: Subject) -> None:
+    asked = {"logprobs": 0} if subject.engine.capabilities.logprobs else {}
+    assert subject.ask("x", max_tokens=11, **asked).text == f" {RECITED}"
+
+
+@able("raw_prompt")
 def test_end_of_text_ends_the_answer(subject: Subject) -> None:
     answer = subject.ask("abz", max_tokens=20)
     assert (answer.text, answer.finish_reason) == ("", "stop")
