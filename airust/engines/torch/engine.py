@@ -80,6 +80,9 @@ class _Loaded:
 class TorchEngine(Engine):
     """Our GPT in PyTorch on the CPU, with continuous batching.
 
+    It loads our own folders and those of the Llama, Qwen2, Qwen3 and Phi-3 families, with their own
+    chat templates and end tokens.
+
     The same request with the same seed gives the same tokens whatever else runs. One reservation:
     matrix libraries add in another order for another number of rows, so logits differ in their
     last bits, and tokens that are tied that closely may change places.

@@ -4,6 +4,10 @@ The table grows when it is needed, in slots and in positions, so that one short 
 pay for many long ones. A slot keeps its tokens when its request has ended. The next request that
 begins with the same tokens, such as the next turn of a conversation, goes on from there.
 
+LongRoPE (Phi-3.5) turns the keys of a text otherwise once it is longer than the original context.
+A slot knows which way its keys are turned and is reused only by prompts of the same kind; a text
+that outgrows the original context is computed anew at that point, as transformers does.
+
 >>> config = GPTConfig(vocab_size=100, layers=2, kv_heads=2, head_dim=64, context=64)
 >>> slots = Slots(SlotCache(config), max_slots=2)
 >>> slots.acquire([1, 2, 3, 4], positions=8)
