@@ -73,10 +73,8 @@ class TextStream:
         self._window.append(token_id)
         text = self._decode(self._window)
         uncertain = len(text) - len(text.rstrip(REPLACEMENT))
-        if uncertain > MOST_UNCERTAIN:
-            piece = self._decode(self._window[:-UNFINISHED])[self._shown :]
-            self._window, self._context, self._shown = self._window[-UNFINISHED:], 0, 0
-            return self._filter.push(piece)
+        if uncertain > MOST_UNCERTAIN and (garbage := self._part(text)):
+            return self._filter.push(garbage)
         end = max(len(text) - uncertain, self._shown)
         piece, self._shown = text[self._shown : end], end
         if piece and not uncertain:
@@ -86,6 +84,20 @@ class TextStream:
             self._context = len(self._window)
             self._shown = len(self._decode(self._window))
         return self._filter.push(piece)
+
+    def _part(self, text: str) -> str:
+        """Part with the garbage that no further token can change, where it may be cut in two.
+
+        Decoders print one U+FFFD for several bytes that begin a character, but only together.
+        """
+        for at in range(len(self._window) - UNFINISHED, self._context, -1):
+            done, rest = self._window[:at], self._window[at:]
+            known = self._decode(done)
+            if len(known) > self._shown and known + self._decode(rest) == text:
+                piece = known[self._shown :]
+                self._window, self._context, self._shown = rest, 0, 0
+                return piece
+        return ""
 
     def finish(self) -> str:
         """The rest, incomplete bytes as U+FFFD. Call it once, at the end of the answer."""
