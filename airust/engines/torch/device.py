@@ -14,7 +14,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.in
 
 
 def choose_device(wanted: str) -> str:
-    """ "cuda" if it is wanted or "auto" is, and there is one; otherwise "cpu", with a logged reason.
+    """A GPU, "cuda", for "cuda" and "auto" where there is one; else "cpu", with a logged reason.
 
     >>> choose_device("cpu")
     'cpu'
