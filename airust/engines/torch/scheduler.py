@@ -21,6 +21,7 @@ from torch import Tensor
 
 from airust.engines.base import EngineStats
 from airust.engines.torch.forward import FastGPT
+from airust.engines.torch.graphs import Graphs
 from airust.engines.torch.job import Job
 from airust.engines.torch.sampler import Choice, choose_rows
 from airust.engines.torch.slots import WORTH_COPYING, Slots, common_length
@@ -47,6 +48,7 @@ class Scheduler:
         self, model: FastGPT, slots: Slots, max_queue: int, prefill_chunk: int, threads: int | None
     ) -> None:
         self._model, self._slots = model, slots
+        self._graphs = Graphs(model)
         self._max_queue, self._prefill_chunk = max_queue, prefill_chunk
         self._usual_threads = torch.get_num_threads()
         self._tuner = ThreadTuner(threads or self._usual_threads)
@@ -196,6 +198,8 @@ class Scheduler:
         job.computed = job.cached = found
 
     def _forward(self, step: Step) -> Tensor:
+        if self._model.device.type == "cuda":
+            return self._forward_on_gpu(step)
         rows = len(step.tokens)
         threads = self._tuner.choose(rows)
         if threads != torch.get_num_threads():
@@ -204,6 +208,13 @@ class Scheduler:
         logits = self._model.forward(step, self._slots.cache, threads)
         self._tuner.note(rows, threads, time.perf_counter() - start)
         return logits
+
+    def _forward_on_gpu(self, step: Step) -> Tensor:
+        """Sampling goes on on the CPU, so the logits come back."""
+        cache = self._slots.cache
+        if step.pieces or step.outputs is not None:
+            return self._model.forward(step, cache).cpu()
+        return self._graphs.forward(step, cache).cpu()
 
     def _advance(self, job: Job, choice: Choice | EngineError) -> None:
         """Take a job one token further; whatever fails here is this job's own failure."""

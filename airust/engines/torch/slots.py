@@ -42,9 +42,13 @@ class SlotCache:
     """
 
     def __init__(
-        self, config: GPTConfig, slots: int = FIRST_SLOTS, capacity: int = FIRST_POSITIONS
+        self,
+        config: GPTConfig,
+        slots: int = FIRST_SLOTS,
+        capacity: int = FIRST_POSITIONS,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self.config = config
+        self.config, self.device = config, torch.device(device)
         self.rotary_starts: dict[int, int] = {}  # slot: GPTConfig.rotary_start of its text; else 0
         self._use(self._zeros(slots, min(capacity, config.context)))
 
@@ -52,7 +56,7 @@ class SlotCache:
         # Zeros, because a masked position still counts 0 times its value, and 0 * NaN is NaN.
         config = self.config
         shape = (config.layers, 2, slots, config.kv_heads, capacity, config.head_dim)
-        return torch.zeros(shape)
+        return torch.zeros(shape, device=self.device)
 
     def _use(self, table: Tensor) -> None:
         self.table = table
