@@ -107,7 +107,7 @@ class BedrockEngine(WorkerEngine[dict[str, Any]]):
         try:
             client = _client(values["region"], patience, concurrency)
         except (BotoCoreError, ValueError) as error:
-            raise _translate(error, name) from error
+            raise UserError(str(_translate(error, name))) from error
         settings = values | {"model": name, "region": client.meta.region_name}
         return cls(client, name, settings, concurrency)
 
@@ -253,7 +253,7 @@ def _translate(error: Exception, model: str) -> AirustError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return UserError(f"Bedrock needs credentials ({first_line(error)}): {LOG_IN}.")
     if isinstance(error, NoRegionError):
-        return UserError("Bedrock needs a region: set AWS_REGION or the option region.")
+        return UserError("Bedrock needs a region: set AWS_DEFAULT_REGION or the option region.")
     if isinstance(error, ClientError):
         return _refusal(error.response.get("Error", {}), model)
     if isinstance(error, ReadTimeoutError | TimeoutError):

@@ -83,14 +83,13 @@ class BedrockHandler(StubHandler):
                     )
                 elif isinstance(event, DoneEvent):
                     self.send("contentBlockStop", {"contentBlockIndex": 0})
-                    if self.server.says_why:
+                    if self.server.reason != "":
                         self.send("messageStop", {"stopReason": self.reason(event)})
                     self.send("metadata", _metadata(event))
                 elif isinstance(event, ErrorEvent):
                     self.fault("modelStreamErrorException", str(event.error))
-                if self.server.fault and isinstance(event, TokenEvent):
-                    self.fault(*self.server.fault)
-                    break
+                if self.server.fault:
+                    self.fault("throttlingException", self.server.fault)
                 event = next(events, None)
             self.end()
 
@@ -156,6 +155,3 @@ class BedrockStub(Stub):
     """The service."""
 
     handler = BedrockHandler
-    fault: tuple[str, str] | None = None  # an exception after the first token
-    reason: str | None = None  # why every answer ends
-    says_why = True

@@ -41,8 +41,11 @@ class Stub(ThreadingHTTPServer):
         self.failures: deque[Failure] = deque()  # given out before answers
         self.break_after: int | None = None  # chunks; then the connection is cut
         self.chunk_bytes: int | None = None  # cut what is sent into pieces of this size
-        self.go = threading.Event()  # answers wait for it before their first token
+        self.go = threading.Event()  # answers wait for it
         self.go.set()
+        self.pause_after = 0  # tokens that come before they wait
+        self.reason: str | None = None  # why every answer ends; "" = nothing is said
+        self.fault: str | None = None  # an error that comes after the first token
         self.active = self.most_active = 0  # answers under way
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -150,19 +153,20 @@ class StubHandler(BaseHTTPRequestHandler):
     def events(self, request: Request) -> Iterator[Event]:
         """Run a request for as long as the client is there."""
         inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        with self.server.counted():
-            while not self.server.go.wait(0.01):
-                if self._gone():
-                    return
-            handle = self.server.engine.submit(request, inbox.put)
-            try:
+        handle = self.server.engine.submit(request, inbox.put)
+        try:
+            with self.server.counted():
                 event: Event | None = None
+                count = 0
                 while not isinstance(event, DoneEvent | ErrorEvent) and not self._gone():
+                    if count == self.server.pause_after and not self.server.go.wait(0.01):
+                        continue
                     with contextlib.suppress(queue.Empty):
                         event = inbox.get(timeout=0.02)
+                        count += 1
                         yield event
-            finally:
-                handle.cancel()
+        finally:
+            handle.cancel()
 
     def _gone(self) -> bool:
         """Whether the client closed the connection."""

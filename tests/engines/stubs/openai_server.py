@@ -97,7 +97,9 @@ class OpenAIHandler(StubHandler):
                 if isinstance(event, TokenEvent):
                     self.send(self.choice(event, body, chat))
                 elif isinstance(event, DoneEvent):
-                    self.send(_choice("", chat, finish_reason=event.finish_reason))
+                    reason = self.server.reason
+                    reason = event.finish_reason if reason is None else reason or None
+                    self.send(_choice("", chat, finish_reason=reason))
                     usage = {
                         "prompt_tokens": event.usage.prompt_tokens,
                         "completion_tokens": event.usage.completion_tokens,
@@ -106,10 +108,15 @@ class OpenAIHandler(StubHandler):
                     if self.server.counts:
                         self.send({"choices": [], "usage": usage})
                 elif isinstance(event, ErrorEvent):
-                    self.send({"error": {"message": str(event.error), "type": "server_error"}})
+                    self.fault(str(event.error))
+                if self.server.fault:
+                    self.fault(self.server.fault)
                 event = next(events, None)
             self.chunk(b"data: [DONE]\n\n")
             self.end()
+
+    def fault(self, message: str) -> None:
+        self.send({"error": {"message": message, "type": "server_error"}})
 
     def send(self, chunk: dict[str, Any]) -> None:
         shown = {"id": "x", "created": 0, "model": self.server.model, "object": "chunk", **chunk}
