@@ -54,12 +54,12 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-RECITED = "水abc"  # what the reciter says again and again
+RECITED = "水🦀abc"  # what the reciter says again and again
 
 
 @pytest.fixture(scope="session")
 def reciter_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that can be predicted: it recites 水abc水abc... byte by byte, one token each.
+    """A model that can be predicted: it recites 水🦀abc水🦀abc... byte by byte, one token each.
 
     Its blocks add nothing, its embedding is the identity, and its head is a table of successors.
     After any other token it begins from the start; after "z" it ends the text.
@@ -72,7 +72,7 @@ def reciter_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from airust.gpt.tokenizer import train_bpe
 
     folder = tmp_path_factory.mktemp("reciter")
-    tokenizer = train_bpe(SENTENCES[:3], vocab_size=262)  # nearly bytes: 水 takes three tokens
+    tokenizer = train_bpe(SENTENCES[:3], vocab_size=262)  # nearly bytes: 水 is three, 🦀 four
     size = 288  # of the vocabulary, rounded up
     config = GPTConfig(
         vocab_size=tokenizer.vocab_size,

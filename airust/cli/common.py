@@ -24,10 +24,21 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
-EngineOption = Annotated[str, typer.Option("--engine", "-e", help="`airust engines` lists them.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        "-e",
+        help="`airust engines` lists them; NAME:OPTION=VALUE,... loads one with options.",
+    ),
+]
 EnginesOption = Annotated[
     str | None,
-    typer.Option("--engines", help="Names with commas between; all installed ones if not given."),
+    typer.Option(
+        "--engines",
+        help="Names with commas between, with options if you like (torch:dtype=bfloat16); "
+        "all installed ones if not given.",
+    ),
 ]
 TemperatureOption = Annotated[float, typer.Option(help="0 always takes the likeliest token.")]
 MaxTokensOption = Annotated[int, typer.Option(help="New tokens at most.")]
@@ -67,26 +78,27 @@ def model_or_hub_name(model: Path | None) -> str | Path:
     return existing_model(model)
 
 
-def open_engine(name: str, model: Path | None) -> Engine:
-    """Load a model into an engine. The dummy engine needs no model.
+def open_engine(engine: str, model: Path | None) -> Engine:
+    """Load a model into an engine, NAME or NAME:OPTION=VALUE,... The dummy needs no model.
 
     Raises:
-        UserError: no such engine or model.
+        UserError: no such engine, option or model.
     """
     from rich.console import Console
 
-    from airust.engines.registry import load_engine
+    from airust.engines.registry import load_engine, parse_spec
 
+    name, options = parse_spec(engine)
     path = "dummy" if name == "dummy" and model is None else model_or_hub_name(model)
     with Console(stderr=True, markup=False).status(f"Loading {path} into {name} ..."):
-        return load_engine(name, path)
+        return load_engine(name, path, **options)
 
 
 def split_names(names: str | None) -> list[str] | None:
-    """Comma-separated names.
+    """Comma-separated engines, with or without options.
 
-    >>> split_names("torch, mistralrs")
-    ['torch', 'mistralrs']
+    >>> split_names("torch, mistralrs:quantize=Q8_0")
+    ['torch', 'mistralrs:quantize=Q8_0']
     >>> split_names(None) is None
     True
 
@@ -95,8 +107,9 @@ def split_names(names: str | None) -> list[str] | None:
     """
     if names is None:
         return None
-    found = [name.strip() for name in names.split(",") if name.strip()]
-    if not found:
+    from airust.engines.registry import split_specs
+
+    if not (found := split_specs(names)):
         raise UserError("--engines needs at least one name, for example --engines torch,mistralrs.")
     return found
 

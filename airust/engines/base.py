@@ -213,11 +213,13 @@ class Engine(ABC):
         self.close()
 
     def check(self, request: Request) -> None:
-        """Refuse what is outside the capabilities.
+        """Refuse what is outside the capabilities, or is no text.
 
         Raises:
             UnsupportedError: names the first thing that the engine cannot do.
+            UserError: a text has no UTF-8 form.
         """
+        _check_unicode(request)
         can, params = self.capabilities, request.params
         penalised = params.presence_penalty != 0 or params.frequency_penalty != 0
         wanted = (
@@ -305,6 +307,17 @@ def _post(loop: asyncio.AbstractEventLoop, inbox: asyncio.Queue[Event], event: E
     # The loop may have closed while the engine was still cancelling.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(inbox.put_nowait, event)
+
+
+def _check_unicode(request: Request) -> None:
+    """Libraries stumble over half a surrogate pair, each in its own way."""
+    messages, params = request.messages or (), request.params
+    texts = (*(m.content for m in messages), request.prompt or "", *params.stop)
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError("The text is not valid Unicode: it holds a lone surrogate.") from error
 
 
 def _given_token(event: TokenEvent, given: int) -> ScoredToken | None:

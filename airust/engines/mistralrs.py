@@ -9,7 +9,8 @@ The library has traps, all of which were met while writing this file:
 * a missing sampling setting is taken from the model's ``generation_config.json``, where
   ``do_sample: false`` silently makes everything greedy, so all of them are passed;
 * a request ends early only when its iterator is dropped;
-* logprobs are those of the distribution after temperature and penalties;
+* logprobs are those of the distribution after temperature, penalties and bias;
+* a bias for a token that does not exist is dropped without a word;
 * prompts are text: token ids pass only if tokenising their text gives them back, and the spelling
   of a control token inside a message becomes that control token.
 """
@@ -44,7 +45,7 @@ from airust.types import (
 
 OPTIONS: dict[str, object] = {
     "dtype": "float32",  # float32, bfloat16, float16, or auto: as stored
-    "in_situ_quant": None,  # quantise while loading, for instance "Q8_0" or "Q4K"
+    "quantize": None,  # while loading, for instance to "Q8_0" or "Q4K"
     "threads": None,  # CPU threads; None leaves it to the library
     "max_seqs": 32,  # requests generated at the same time
     "prefix_cache": True,  # keep what an answer computed for a request that begins the same
@@ -75,6 +76,8 @@ class MistralRsEngine(WorkerEngine[Prepared]):
         batching=True,
         min_p=True,
         repetition_penalty=True,
+        penalties=True,
+        logit_bias=True,
         ignore_eos=True,
         trim=True,
     )
@@ -97,13 +100,13 @@ class MistralRsEngine(WorkerEngine[Prepared]):
     def load(cls, model: str | Path, **options: object) -> Self:
         """Load a folder, a GGUF file or a hub name; see OPTIONS."""
         values = take_options(cls.name, options, OPTIONS)
-        dtype, quant = values["dtype"], values["in_situ_quant"]
+        dtype, quant = values["dtype"], values["quantize"]
         max_seqs = _positive("max_seqs", values["max_seqs"])
         threads = None if values["threads"] is None else _positive("threads", values["threads"])
         if dtype not in DTYPES:
             raise UserError(f"dtype is {dtype!r} but must be one of: {', '.join(DTYPES)}.")
         if quant is not None and not isinstance(quant, str):
-            raise UserError(f"in_situ_quant is {quant!r} but must be a name such as 'Q8_0'.")
+            raise UserError(f"quantize is {quant!r} but must be a name such as 'Q8_0'.")
         if not isinstance(values["prefix_cache"], bool):
             raise UserError(
                 f"prefix_cache is {values['prefix_cache']!r} but must be true or false."
@@ -146,7 +149,7 @@ class MistralRsEngine(WorkerEngine[Prepared]):
         """As in the base class."""
         for token_id in set(ids):
             # The library leaves out what it does not know. Twice: a first space is stripped.
-            if not self._detokenize([token_id, token_id]):
+            if token_id < 0 or not self._detokenize([token_id, token_id]):
                 raise UserError(f"Token id {token_id} is outside the vocabulary.")
         return self._detokenize(ids)
 
@@ -161,12 +164,12 @@ class MistralRsEngine(WorkerEngine[Prepared]):
     def prepare(self, request: Request) -> Prepared:
         """Render, tokenise, and refuse what mistral.rs would answer wrongly."""
         params = request.params
-        altered = params.temperature not in (0, 1) or params.repetition_penalty != 1
-        if params.logprobs is not None and altered:
+        if params.logprobs is not None and _alters_logprobs(params):
             raise UnsupportedError(
-                "mistral.rs gives the model's own logprobs only with temperature 0 or 1 "
-                "and without a repetition penalty."
+                "mistral.rs gives the model's own logprobs only with temperature 0 or 1, "
+                "without penalties and without logit_bias."
             )
+        self.decode([token_id for token_id, _ in params.logit_bias])  # refuses unknown tokens
         _grammar(params)
         prompt = fit_prompt(request, self._prompt_ids, self._context)
         return Prepared(self._prompt_text(prompt.request), prompt)
@@ -219,8 +222,9 @@ class MistralRsEngine(WorkerEngine[Prepared]):
                     usage = prepared.prompt.usage(chunk.usage.completion_tokens)
                     return Outcome("length" if choice.finish_reason == "length" else "stop", usage)
         except ValueError as error:
-            # A schema that cannot be compiled shows before the first token.
-            kind = UserError if params.json_schema is not None and not count else EngineError
+            # A grammar that cannot be compiled shows before the first token.
+            constrained = params.json_schema is not None or params.regex is not None
+            kind = UserError if constrained and not count else EngineError
             raise kind(f"mistral.rs: {first_line(error)}.") from error
         return Outcome("cancelled", prepared.prompt.usage(count))
 
@@ -256,6 +260,9 @@ class MistralRsEngine(WorkerEngine[Prepared]):
             top_p=params.top_p,
             min_p=params.min_p,
             repetition_penalty=params.repetition_penalty,
+            presence_penalty=params.presence_penalty,
+            frequency_penalty=params.frequency_penalty,
+            logit_bias=dict(params.logit_bias) or None,
             stop_seqs=list(params.stop) or None,
             logprobs=params.logprobs is not None,
             top_logprobs=max(params.logprobs or 0, 1),  # the first one tells the token's id
@@ -304,6 +311,14 @@ def _runner(library: Any, path: Path, dtype: str, **options: Any) -> Any:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise UserError(f"mistral.rs cannot load '{path}': {first_line(error)}.") from error
+
+
+def _alters_logprobs(params: SamplingParams) -> bool:
+    """Something changes the distribution that the library takes its logprobs from."""
+    plain = SamplingParams()
+    names = ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias")
+    changed = any(getattr(params, name) != getattr(plain, name) for name in names)
+    return changed or params.temperature not in (0, 1)
 
 
 def _grammar(params: SamplingParams) -> tuple[str | None, str | None]:

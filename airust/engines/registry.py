@@ -11,6 +11,7 @@ library could be found. Other packages add engines through the entry-point group
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -109,6 +110,8 @@ BUILT_INS: dict[str, BuiltIn] = {
             batching=True,
             min_p=True,
             repetition_penalty=True,
+            penalties=True,
+            logit_bias=True,
             ignore_eos=True,
             trim=True,
         ),
@@ -187,6 +190,49 @@ def engine_class(name: str) -> type[Engine]:
     if not (isinstance(found, type) and issubclass(found, Engine)):
         raise EngineUnavailableError(f"'{target}' is not an airust engine.")
     return found
+
+
+def parse_spec(text: str) -> tuple[str, dict[str, object]]:
+    """An engine's name and the options to load it with, from NAME or NAME:OPTION=VALUE,...
+
+    A value is read as JSON where it can be, and is text otherwise.
+
+    >>> parse_spec("torch:dtype=bfloat16,threads=2")
+    ('torch', {'dtype': 'bfloat16', 'threads': 2})
+
+    Raises:
+        UserError: the text has another form, or gives an option twice.
+    """
+    name, colon, rest = text.strip().partition(":")
+    options: dict[str, object] = {}
+    for part in rest.split(",") if colon else ():
+        option, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and option and equals):
+            raise UserError(
+                f"'{text}' must look like NAME:OPTION=VALUE, for example torch:dtype=bfloat16."
+            )
+        if option in options:
+            raise UserError(f"'{text}' gives the option {option} twice.")
+        try:
+            options[option] = json.loads(value)
+        except ValueError:
+            options[option] = value
+    return name, options
+
+
+def split_specs(text: str) -> list[str]:
+    """Engines with commas between, of which each may have options with commas between.
+
+    >>> split_specs("torch:dtype=bfloat16,threads=2, mistralrs")
+    ['torch:dtype=bfloat16,threads=2', 'mistralrs']
+    """
+    specs: list[str] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        if specs and ":" in specs[-1] and "=" in part.partition(":")[0]:  # one more option
+            specs[-1] += f",{part}"
+        else:
+            specs.append(part)
+    return specs
 
 
 def load_engine(name: str, model: str | Path, **options: object) -> Engine:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,6 +25,7 @@ from airust.engines.model_files import find_model
 from airust.engines.text import Prompt, TextStream, checked_ids, fit_prompt, new_token_limit
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
 from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
+from airust.gpt.text import token_text
 from airust.types import (
     FinishReason,
     Request,
@@ -226,7 +228,8 @@ class TransformersEngine(WorkerEngine[Prepared]):
         )
 
     def _top(self, logits: Tensor, k: int) -> tuple[TopLogprob, ...]:
-        return tuple(TopLogprob(i, self._decode([i], False), p) for i, p in top_logprobs(logits, k))
+        decode = partial(self._decode, skip_special=False)
+        return tuple(TopLogprob(i, token_text(decode, i), p) for i, p in top_logprobs(logits, k))
 
     @torch.inference_mode()
     def score(

@@ -93,6 +93,22 @@ class TextStream:
         return self._filter.push(piece) + self._filter.finish()
 
 
+def token_text(decode: Callable[[Sequence[int]], str], token_id: int) -> str:
+    """One token's own text, with the space that it may begin with.
+
+    SentencePiece decoders strip the first space of whatever they are given. Of a second copy of
+    the token they do not.
+
+    >>> pieces = ["\u2581Paris", "is"]
+    >>> def decode(ids):
+    ...     return "".join(pieces[i] for i in ids).replace("\u2581", " ").removeprefix(" ")
+    >>> decode([0]), token_text(decode, 0), token_text(decode, 1)
+    ('Paris', ' Paris', 'is')
+    """
+    text = decode([token_id])
+    return f" {text}" if decode([token_id, token_id]) == f"{text} {text}" else text
+
+
 def _overlap(text: str, stop: str) -> int:
     """Length of the longest end of the text that begins the stop string."""
     longest = min(len(text), len(stop) - 1)

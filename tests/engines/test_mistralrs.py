@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -85,7 +86,14 @@ def test_top_k_of_one_is_greedy(engine: MistralRsEngine) -> None:
 
 
 def test_logprobs_only_where_they_are_those_of_the_model(engine: MistralRsEngine) -> None:
-    for params in ({"temperature": 0.5}, {"repetition_penalty": 1.2}):
+    altering: list[dict[str, object]] = [
+        {"temperature": 0.5},
+        {"repetition_penalty": 1.2},
+        {"presence_penalty": 1.0},
+        {"frequency_penalty": 1.0},
+        {"logit_bias": ((5, 1.0),)},
+    ]
+    for params in altering:
         with pytest.raises(UnsupportedError, match="logprobs"):
             ask(engine, logprobs=1, **params)
     request = Request(messages=HELLO, params=SamplingParams(temperature=1.0, logprobs=400))
@@ -112,10 +120,26 @@ def test_json_schema(engine: MistralRsEngine) -> None:
     assert isinstance(answer["rains"], bool)
 
 
-@pytest.mark.parametrize("schema", ["{", "[]", '{"$ref": "#/nowhere"}'])
-def test_a_broken_schema_is_the_users_mistake(engine: MistralRsEngine, schema: str) -> None:
+def test_regex(engine: MistralRsEngine) -> None:
+    for _ in range(3):
+        answer = ask(engine, regex="[0-9]{3}-(水|rain)", temperature=1.0)
+        assert re.fullmatch("[0-9]{3}-(水|rain)", answer)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"json_schema": "{"},
+        {"json_schema": "[]"},
+        {"json_schema": '{"$ref": "#/nowhere"}'},
+        {"regex": "(["},
+    ],
+)
+def test_a_broken_grammar_is_the_users_mistake(
+    engine: MistralRsEngine, params: dict[str, str]
+) -> None:
     with pytest.raises(UserError) as caught:
-        ask(engine, json_schema=schema)
+        ask(engine, **params)
     assert "\n" not in str(caught.value)
     assert len(ask(engine)) > 0
 
@@ -144,7 +168,7 @@ def test_gguf_and_quantisation_while_loading(engine: MistralRsEngine, model_dir:
     save_gguf(model_dir, path)
     with MistralRsEngine.load(path) as same:
         assert ask(same) == ask(engine)
-    with MistralRsEngine.load(model_dir, in_situ_quant="Q8_0") as quantised:
+    with MistralRsEngine.load(model_dir, quantize="Q8_0") as quantised:
         assert quantised.settings["dtype"] == "Q8_0"
         assert len(ask(quantised)) > 0
 
@@ -153,8 +177,8 @@ def test_gguf_and_quantisation_while_loading(engine: MistralRsEngine, model_dir:
     ("option", "value"),
     [
         ("dtype", "float8"),
-        ("in_situ_quant", 8),
-        ("in_situ_quant", "Q99"),
+        ("quantize", 8),
+        ("quantize", "Q99"),
         ("max_seqs", 0),
         ("prefix_cache", 1),
         ("threads", 0),

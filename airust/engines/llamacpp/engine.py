@@ -31,12 +31,12 @@ from airust.engines.base import (
 from airust.engines.constraint import Grammars
 from airust.engines.llamacpp.context import LlamaContext, library
 from airust.engines.llamacpp.scheduler import Generation, Scheduler, Scoring
-from airust.engines.llamacpp.tokenizer import EngineTokenizer, OwnTokenizer, tokenizer_of_file
+from airust.engines.llamacpp.tokenizer import EngineTokenizer, tokenizer_of_file
 from airust.engines.model_files import find_model
+from airust.engines.model_tokenizer import ModelTokenizer
 from airust.engines.text import checked_ids, fit_prompt, prompt_ids
 from airust.gpt.gguf import TYPES, GGUFType, folder_fingerprint, gguf_source, save_gguf
 from airust.gpt.sampling import Adjustments
-from airust.gpt.tokenizer import Tokenizer
 from airust.types import ContextOverflowError, EngineError, Request, UserError
 
 OPTIONS: dict[str, object] = {
@@ -206,7 +206,7 @@ def _end(scheduler: Scheduler, scratch: tempfile.TemporaryDirectory[str] | None)
 
 def _tokenizer(source: Source, context: LlamaContext) -> EngineTokenizer:
     if source.folder:
-        return OwnTokenizer(Tokenizer.load(source.folder))
+        return ModelTokenizer.load(source.folder)
     return tokenizer_of_file(source.path, context)
 
 

@@ -20,6 +20,7 @@ from airust.engines.base import (
 )
 from airust.engines.constraint import Grammars, Vocabulary, read_vocabulary
 from airust.engines.model_files import find_model
+from airust.engines.model_tokenizer import ModelTokenizer
 from airust.engines.text import checked_ids, fit_prompt, new_token_limit, prompt_ids
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
@@ -106,6 +107,8 @@ class TorchEngine(Engine):
     ) -> None:
         self._options = options or TorchOptions()
         self._context, self._vocab_size = model.config.context, model.config.vocab_size
+        if not isinstance(tokenizer, ModelTokenizer):
+            tokenizer = ModelTokenizer(tokenizer.backend)
         self._tokenizer = tokenizer
         if tokenizer.vocab_size > self._vocab_size:
             raise UserError(
@@ -123,7 +126,8 @@ class TorchEngine(Engine):
         known: dict[str, object] = {f.name: f.default for f in fields(TorchOptions)}
         chosen = TorchOptions(**take_options(cls.name, options, known))  # type: ignore[arg-type]
         folder = find_model(model)
-        return cls(load_model(folder), Tokenizer.load(folder), chosen)
+        # As stored: the weights are brought into the wanted type one by one, not twice.
+        return cls(load_model(folder, dtype=None), ModelTokenizer.load(folder), chosen)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -142,7 +146,7 @@ class TorchEngine(Engine):
 
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode(text, add_special=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
@@ -151,8 +155,7 @@ class TorchEngine(Engine):
 
     def _vocabulary(self) -> Vocabulary:
         tokenizer = self._tokenizer
-        eos_ids = (tokenizer.turn_end, tokenizer.end_of_text)
-        return read_vocabulary(tokenizer.backend.to_str(), self._vocab_size, eos_ids)
+        return read_vocabulary(tokenizer.backend.to_str(), self._vocab_size, tokenizer.eos_ids)
 
     def _open(self) -> _Loaded:
         if self._loaded is None:

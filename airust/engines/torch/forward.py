@@ -45,7 +45,7 @@ class FastGPT:
         config = self.config = model.config
         self.embedding = model.embed_tokens.weight.detach().to(dtype)
         cos, sin = model.rope_cos.detach(), model.rope_sin.detach()
-        # The sign that rotate() gives to the second half is inside the sine: (context, 2, 1, D).
+        # The sign that rotate() gives to the second half is inside the sine: (rows, 2, 1, D).
         turns = (torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1))
         self.rope = torch.stack(turns, dim=1).unsqueeze(2)
         self.layers = [FastLayer(cast(Block, block), dtype) for block in model.layers]
@@ -56,7 +56,7 @@ class FastGPT:
     def forward(self, step: Step, cache: SlotCache) -> Tensor:
         """Run one step, storing its keys and values: logits (outputs, V) in float32."""
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
-        rope = self.rope.index_select(0, step.positions).unbind(1)  # (N, 1, D) each
+        rope = self.rope.index_select(0, step.angles).unbind(1)  # (N, 1, D) each
         views = [cache.views(s.slots, s.length) for s in step.segments]
         for i, layer in enumerate(self.layers):
             held = [(keys[i], values[i]) for keys, values in views]
@@ -77,7 +77,7 @@ class Norm:
 
     def gain(self, weight: Tensor) -> Tensor:
         """What the next weight has to be multiplied by."""
-        gain: Tensor = weight.detach() * self.size**0.5
+        gain: Tensor = weight.detach().float() * self.size**0.5
         return gain
 
     def __call__(self, x: Tensor) -> Tensor:  # (..., size) -> (..., size)
@@ -102,7 +102,10 @@ class FastLayer:
         qkv = torch.cat([p.weight.detach() for p in projections])  # ((H + 2K) D, C)
         biases = [p.bias.detach() for p in projections if p.bias is not None]
         self.qkv = Linear(qkv * before, torch.cat(biases) if biases else None, dtype)
-        self.out = Linear(attention.o_proj.weight.detach(), dtype=dtype)
+        out = attention.o_proj
+        self.out = Linear(
+            out.weight.detach(), None if out.bias is None else out.bias.detach(), dtype
+        )
         self.qk_norm, self.qk_gain = _qk_norm(attention)
         middle = self.norm.gain(block.post_attention_layernorm.weight)
         gate_up = torch.cat([block.mlp.gate_proj.weight, block.mlp.up_proj.weight]).detach()

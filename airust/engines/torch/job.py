@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 
 from airust.engines.base import EventCallback
 from airust.engines.constraint import Constraint
 from airust.engines.text import Prompt, TextStream
 from airust.engines.torch.sampler import Choice, Chooser
 from airust.engines.torch.steps import Work
+from airust.gpt.text import token_text
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import (
     AirustError,
@@ -53,7 +55,7 @@ class Job:
         self.cached = 0  # of them, found there at the start
         self._tokenizer, self._on_event = tokenizer, on_event
         self._text = TextStream(tokenizer.decode, params.stop)
-        self._eos = () if params.ignore_eos else (tokenizer.turn_end, tokenizer.end_of_text)
+        self._eos = () if params.ignore_eos else tokenizer.eos_ids
         self._generated = 0  # the end-of-text token counts too
         self._arrived = time.perf_counter()
         self._started = self._first = 0.0
@@ -70,7 +72,7 @@ class Job:
     @property
     def begun(self) -> bool:
         """A token of the job has been computed, not just found."""
-        return self.computed > self.cached
+        return self._generated > 0 or self.computed > self.cached
 
     def pending(self) -> int:
         """Tokens to run through the model before the next one can be chosen."""
@@ -96,8 +98,8 @@ class Job:
         return "length" if self._generated == self.limit else None
 
     def _top(self, choice: Choice) -> tuple[TopLogprob, ...]:
-        decode = self._tokenizer.decode
-        return tuple(TopLogprob(i, decode([i], skip_special=False), p) for i, p in choice.top)
+        decode = partial(self._tokenizer.decode, skip_special=False)
+        return tuple(TopLogprob(i, token_text(decode, i), p) for i, p in choice.top)
 
     def finish(self, reason: FinishReason) -> None:
         """Pass on what text is left, and the last event."""

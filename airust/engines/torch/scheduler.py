@@ -215,6 +215,8 @@ class Scheduler:
             reason = job.accept(choice)
             if reason is not None:
                 self._end(job, reason)
+            elif self._slots.outgrown(job.slot, len(job.ids)):
+                job.computed = 0
         except Exception as error:
             self._fail(job, _engine_error(error), held=job.computed)
 

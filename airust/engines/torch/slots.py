@@ -41,6 +41,7 @@ class SlotCache:
         self, config: GPTConfig, slots: int = FIRST_SLOTS, capacity: int = FIRST_POSITIONS
     ) -> None:
         self.config = config
+        self.rotary_starts: dict[int, int] = {}  # slot: GPTConfig.rotary_start of its text; else 0
         self._use(self._zeros(slots, min(capacity, config.context)))
 
     def _zeros(self, slots: int, capacity: int) -> Tensor:
@@ -78,6 +79,16 @@ class SlotCache:
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first positions of one slot to another."""
         self.table[:, :, target, :, :length] = self.table[:, :, source, :, :length]
+
+    def turn(self, slot: int, length: int) -> bool:
+        """The slot is for a text of this length; True if that makes its old keys useless.
+
+        LongRoPE turns those of a long text otherwise than those of a short one.
+        """
+        before = self.rotary_starts.pop(slot, 0)
+        if start := self.config.rotary_start(length):
+            self.rotary_starts[slot] = start
+        return start != before
 
     def erase(self, slot: int) -> None:
         """Overwrite a slot with zeros."""
@@ -143,6 +154,7 @@ class Slots:
             length = length if length >= WORTH_COPYING else shared.get(slot, 0)
             if length != shared.get(slot, 0):
                 self.cache.copy(best, slot, length)
+        self.cache.turn(slot, len(prompt))
         self.busy[slot], self.tokens[slot] = positions, list(prompt[:length])
         self.reserved += positions
         return slot, length
@@ -162,11 +174,23 @@ class Slots:
 
     def _shared(self, prompt: Sequence[int]) -> dict[int, int]:
         """Slots, and with how many tokens of a prompt they begin."""
-        return {slot: common_length(held, prompt) for slot, held in self.tokens.items()}
+        start, starts = self.cache.config.rotary_start(len(prompt)), self.cache.rotary_starts
+        return {
+            slot: common_length(held, prompt)
+            for slot, held in self.tokens.items()
+            if starts.get(slot, 0) == start
+        }
 
     def hold(self, slot: int, tokens: Sequence[int]) -> None:
         """A slot in use holds these tokens: requests that begin alike may copy them."""
         self.tokens[slot] = list(tokens) if self.reuse else []
+
+    def outgrown(self, slot: int, length: int) -> bool:
+        """Whether a text has to be computed anew now that it is so long; see ``turn``."""
+        if not self.cache.turn(slot, length):
+            return False
+        self.tokens[slot] = []
+        return True
 
     def release(self, slot: int, tokens: Sequence[int]) -> None:
         """Free a slot, which from now on holds these tokens until somebody else needs it."""

@@ -37,7 +37,7 @@ class Step:
     """One forward pass over N tokens, the rows of all its matrices."""
 
     tokens: Tensor  # (N) token ids
-    positions: Tensor  # (N) of each token in its own sequence
+    angles: Tensor  # (N) of each token's position, the row in the rotary table
     places: Tensor  # (N, 2 K) the cache rows where its keys and values go
     segments: tuple[Segment, ...]
     outputs: Tensor | None = None  # the rows that need logits; None is all
@@ -64,7 +64,10 @@ def plan(works: Sequence[Work], cache: SlotCache) -> tuple[Step, list[int]]:
         outputs = torch.tensor([row for _, row in asked], dtype=torch.long)
     segments = tuple(_segments([works[i] for i in order]))
     places = cache.places(slots, positions)
-    return Step(tokens, positions, places, segments, outputs), [i for i, _ in asked]
+    angles = positions
+    if cache.rotary_starts:
+        angles = positions + torch.tensor([cache.rotary_starts.get(s, 0) for s in columns[2]])
+    return Step(tokens, angles, places, segments, outputs), [i for i, _ in asked]
 
 
 def _segments(works: list[Work]) -> Iterator[Segment]:
