@@ -437,7 +437,11 @@ def _check_penalised(random: Subject, gpt: GPT, params: SamplingParams) -> None:
     params = replace(params, max_tokens=24, ignore_eos=True)
     answer = random.engine.generate(Request(prompt=PENALISED, params=params))
     expected = _penalised(gpt, random.ids(PENALISED), params)
-    assert answer.text == Tokenizer.load(random.model).decode(expected)
+    ids = [token.token_id for token in answer.tokens if token.token_id is not None]
+    if len(ids) == len(expected):
+        assert ids == expected
+    else:  # an engine that tells only text
+        assert answer.text == Tokenizer.load(random.model).decode(expected)
 
 
 # Cancelling
