@@ -21,8 +21,11 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 
 def pieces(tokenizer: Tokenizer, ids: Sequence[int], stop: Sequence[str] = ()) -> list[str]:
-    stream = TextStream(tokenizer.decode, stop)
-    return [*(stream.push(i) for i in ids), stream.finish()]
+    slow = TextStream(tokenizer.decode, stop)
+    fast = TextStream(tokenizer.decode, stop, tokenizer.whole)
+    found = [*(slow.push(i) for i in ids), slow.finish()]
+    assert [*(fast.push(i) for i in ids), fast.finish()] == found
+    return found
 
 
 @pytest.mark.parametrize("text", TEXTS)
