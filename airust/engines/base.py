@@ -64,6 +64,7 @@ class Capabilities:
     penalties: bool = False  # presence_penalty and frequency_penalty
     logit_bias: bool = False
     ignore_eos: bool = False
+    trim: bool = False  # leaves out the oldest part of a prompt that is too long, if asked to
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,7 @@ class Engine(ABC):
             (penalised, can.penalties, "presence or frequency penalties"),
             (bool(params.logit_bias), can.logit_bias, "logit_bias"),
             (params.ignore_eos, can.ignore_eos, "ignore_eos"),
+            (request.overflow == "trim", can.trim, "trimming of long prompts"),
         )
         for asked, able, what in wanted:
             if asked and not able:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as Backend
 
 from airust.engines.chat_template import ChatTemplate, special_tokens
+from airust.engines.constraint import Vocabulary, read_vocabulary
 from airust.gpt.checkpoint import read_object
 from airust.gpt.tokenizer import CHAT_TEMPLATE, Tokenizer, encode_with
 from airust.types import Message, UnsupportedError, UserError
@@ -82,6 +83,10 @@ class ModelTokenizer(Tokenizer):
         if self._template is None or self._reader is None:
             return super().encode_chat(messages)
         return encode_with(self._reader, self._template.render(messages))
+
+    def vocabulary(self, vocab_size: int) -> Vocabulary:
+        """The tokens as grammars see them, for a model of this many."""
+        return read_vocabulary(self.backend.to_str(), vocab_size, self.eos_ids)
 
     def files(self) -> dict[str, str]:
         """What a model folder holds of a tokenizer: file names and their texts."""

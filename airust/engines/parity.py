@@ -179,8 +179,8 @@ def run_parity(
 
 def _installed() -> list[str]:
     # A server is compared only when asked for: nobody said which one, and it may cost money.
-    here = [e.name for e in list_engines() if e.available and not e.remote]
-    return [name for name in here if name != "dummy"]
+    found = [e for e in list_engines() if e.available and not e.remote]
+    return [e.name for e in found if e.name != "dummy"]
 
 
 # The reference

@@ -7,6 +7,7 @@ seeds and logprobs work as in our own engine. Requests run one after another.
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,10 +20,11 @@ import torch
 from torch import Tensor
 
 from airust.engines.base import Capabilities, ScoredToken, take_options
+from airust.engines.constraint import Constraint, Grammars, Vocabulary, read_vocabulary
 from airust.engines.model_files import find_model
-from airust.engines.text import TextStream, checked_ids, new_token_limit
+from airust.engines.text import Prompt, TextStream, checked_ids, fit_prompt, new_token_limit
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
-from airust.gpt.sampling import Dice, choose, top_logprobs
+from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
 from airust.gpt.text import token_text
 from airust.types import (
     FinishReason,
@@ -31,7 +33,6 @@ from airust.types import (
     TokenEvent,
     TopLogprob,
     UnsupportedError,
-    Usage,
     UserError,
 )
 
@@ -43,14 +44,15 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """A request as token ids."""
+class Prepared:
+    """A request as token ids, and what shapes its answer."""
 
-    ids: list[int]
-    max_tokens: int
+    prompt: Prompt
+    adjust: Adjustments
+    constraint: Constraint | None
 
 
-class TransformersEngine(WorkerEngine[Prompt]):
+class TransformersEngine(WorkerEngine[Prepared]):
     """A model in transformers, on the CPU or, where there is one, a GPU."""
 
     name: ClassVar[str] = "transformers"
@@ -59,9 +61,14 @@ class TransformersEngine(WorkerEngine[Prompt]):
         token_ids=True,
         logprobs=True,
         seed=True,
+        json_schema=True,
+        regex=True,
         min_p=True,
         repetition_penalty=True,
+        penalties=True,
+        logit_bias=True,
         ignore_eos=True,
+        trim=True,
     )
 
     def __init__(self, model: Any, tokenizer: Any, threads: int | None = None) -> None:
@@ -78,6 +85,7 @@ class TransformersEngine(WorkerEngine[Prompt]):
             "threads": threads or torch.get_num_threads(),
         }
         self._eos = _as_ids(model.generation_config.eos_token_id) or _as_ids(config.eos_token_id)
+        self._grammars = Grammars(self._vocabulary, self._vocab_size)
 
     @classmethod
     def load(cls, model: str | Path, **options: object) -> Self:
@@ -115,10 +123,23 @@ class TransformersEngine(WorkerEngine[Prompt]):
         """As in the base class; None also where the model has no limit."""
         return None if self._context == sys.maxsize else self._context
 
-    def prepare(self, request: Request) -> Prompt:
+    def prepare(self, request: Request) -> Prepared:
         """The prompt's token ids, by the model's own chat template."""
-        ids = self._prompt_ids(request)
-        return Prompt(ids, new_token_limit(len(ids), request.params, self._context))
+        prompt, params = fit_prompt(request, self._prompt_ids, self._context), request.params
+        return Prepared(
+            prompt,
+            Adjustments(params, prompt.ids, self._vocab_size, self._model.device),
+            self._grammars.constraint(params),
+        )
+
+    def _vocabulary(self) -> Vocabulary:
+        if not self._tokenizer.is_fast:
+            raise ValueError("it has no tokenizer.json")
+        with self._tokenizing:
+            backend = copy.copy(self._tokenizer.backend_tokenizer)
+        backend.no_padding()
+        backend.no_truncation()
+        return read_vocabulary(backend.to_str(), self._vocab_size, self._eos)
 
     def _prompt_ids(self, request: Request) -> list[int]:
         if request.token_ids is not None:
@@ -157,7 +178,7 @@ class TransformersEngine(WorkerEngine[Prompt]):
         return text
 
     @torch.inference_mode()
-    def answer(self, prepared: Prompt, job: Job) -> Outcome:
+    def answer(self, prepared: Prepared, job: Job) -> Outcome:
         """Prefill, then one token a step."""
         params = job.request.params
         stream, count = TextStream(self._decode, params.stop), 0
@@ -169,29 +190,31 @@ class TransformersEngine(WorkerEngine[Prompt]):
                     reason = "stop"
                     break
                 job.emit(self._event(token, logits, stream.push(token), params.logprobs))
-                if stream.stopped:
+                if stream.stopped or (prepared.constraint and prepared.constraint.complete):
                     reason = "stop"
                     break
             else:
                 reason = "cancelled" if job.cancelled else "length"
         if reason != "cancelled" and (rest := stream.finish()):
             job.emit(TokenEvent(rest))
-        return Outcome(reason, Usage(len(prepared.ids), count))
+        return Outcome(reason, prepared.prompt.usage(count))
 
-    def _tokens(self, prompt: Prompt, job: Job) -> Iterator[tuple[int, Tensor]]:
+    def _tokens(self, prepared: Prepared, job: Job) -> Iterator[tuple[int, Tensor]]:
         """Each chosen token with the logits (V) that it was chosen from."""
         params, dice = job.request.params, Dice(job.request.params.seed)
-        seen = torch.zeros(self._vocab_size, dtype=torch.bool, device=self._model.device)
-        seen[prompt.ids] = True
-        fresh, cache = prompt.ids, None
-        for _ in range(prompt.max_tokens):
+        adjust, constraint = prepared.adjust, prepared.constraint
+        fresh, cache = prepared.prompt.ids, None
+        for _ in range(prepared.prompt.limit):
             if job.cancelled:
                 return
             out = self._forward(fresh, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache, logits = out.past_key_values, out.logits[0, -1].float()  # (V)
-            token = choose(logits, params, dice, seen)
+            allowed = constraint.allowed().to(logits.device) if constraint else None
+            token = choose(logits, params, dice, adjust, allowed)
+            adjust.note(token)
+            if constraint:
+                constraint.note(token)
             yield token, logits
-            seen[token] = True
             fresh = [token]
 
     def _forward(self, ids: Sequence[int], **arguments: Any) -> Any:

@@ -76,16 +76,14 @@ class Job:
     def run(self, answer: Callable[[], Outcome]) -> DoneEvent | ErrorEvent:
         """Answer; returns the final event, for ``end``."""
         self.start()
-        return self.last_event(
-            lambda: Outcome("cancelled", Usage(0, 0)) if self.cancelled else answer()
-        )
+        return self.last(lambda: Outcome("cancelled", Usage(0, 0)) if self.cancelled else answer())
 
     def start(self) -> None:
         """The request waits no longer."""
         self._started = time.perf_counter()
 
-    def last_event(self, answer: Callable[[], Outcome]) -> DoneEvent | ErrorEvent:
-        """How the answer ended, or the error that it raises."""
+    def last(self, answer: Callable[[], Outcome]) -> DoneEvent | ErrorEvent:
+        """The final event: how the answer ended, or the error that it raises."""
         try:
             outcome = answer()
             return DoneEvent(outcome.finish_reason, outcome.usage, self._timings())

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from airust.gpt.kv_cache import KVCache
 from airust.gpt.model import GPT
-from airust.gpt.sampling import Dice, choose, top_logprobs
+from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
 from airust.gpt.text import TextStream
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import ContextOverflowError, Message, SamplingParams, UserError
@@ -87,20 +87,19 @@ def generate(
     capacity = len(token_ids) + limit
     cache = KVCache(model.config, capacity=capacity, dtype=weight.dtype, device=weight.device)
     dice = Dice(params.seed)
-    seen = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=weight.device)
-    seen[list(token_ids)] = True
+    adjust = Adjustments(params, token_ids, model.config.vocab_size, weight.device)
     ids, rotary_start = [*token_ids], model.config.rotary_start
     for _ in range(limit):
         if rotary_start(len(ids)) != rotary_start(cache.length):
             cache.truncate(0)
         fresh = ids[cache.length :]
         logits = prefill(model, fresh, cache, chunk).float()  # decoding is a prefill of one token
-        token = choose(logits, params, dice, seen)
+        token = choose(logits, params, dice, adjust)
         if token in eos_ids and not params.ignore_eos:
             return
         logprob = float(logits.log_softmax(-1)[token])
         yield Step(token, logprob, top_logprobs(logits, params.logprobs or 0))
-        seen[token] = True
+        adjust.note(token)
         ids.append(token)
 
 
@@ -118,7 +117,7 @@ def stream_text(
     """
     params = params or SamplingParams()
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else tokenizer.encode_chat(prompt)
-    stream = TextStream(tokenizer.decode, params.stop)
+    stream = TextStream(tokenizer.decode, params.stop, tokenizer.whole)
     for step in generate(model, ids, params, tokenizer.eos_ids):
         if piece := stream.push(step.token_id):
             yield piece

@@ -6,6 +6,7 @@ import pytest
 
 from airust.cli import ask as ask_command
 from airust.engines.dummy import DummyEngine
+from tests.conftest import RECITED
 from tests.engines.conftest import stub_of
 from tests.engines.stubs.openai_server import OpenAIStub
 
@@ -81,6 +82,6 @@ def test_engines_answer_with_the_same_words(airust, model_dir, engine):
 
 def test_a_servers_address_is_a_model(airust, reciter_dir):
     with stub_of(OpenAIStub, reciter_dir, "reciter") as stub:
-        args = ("--model", stub.url, "--engine", "openai", "--max-tokens", "12")
+        args = ("--model", stub.url, "--engine", "openai", "--max-tokens", "20")
         done = airust("ask", *args, "Recite.")
-    assert (done.exit_code, done.stdout) == (0, "水abc水abc\n"), done.stderr
+    assert (done.exit_code, done.stdout) == (0, f"{RECITED * 2}\n"), done.stderr

@@ -49,16 +49,19 @@ def aws_settings() -> Iterator[None]:
 
 
 @contextmanager
-def served(engine: str, folder: Path) -> Iterator[tuple[str | Path, dict[str, object]]]:
-    """What ``load_engine`` takes for a model folder, which remote engines find at a server."""
-    if engine == "openai":
-        with stub_of(OpenAIStub, folder, str(folder)) as stub:
-            yield folder, {"base_url": stub.url}
-    elif engine == "bedrock":
-        with stub_of(BedrockStub, folder, MODEL_ID) as aws:
-            yield MODEL_ID, {"endpoint_url": aws.url}
-    else:
-        yield folder, {}
+def served(engine: str, folder: Path) -> Iterator[str | Path]:
+    """What ``load_engine`` takes for a model folder: remote engines get it from a server."""
+    with ExitStack() as stack:
+        if engine == "openai":
+            yield f"{stack.enter_context(stub_of(OpenAIStub, folder, str(folder))).url}/v1"
+        elif engine == "bedrock":
+            environment = stack.enter_context(pytest.MonkeyPatch.context())
+            aws = stack.enter_context(stub_of(BedrockStub, folder, MODEL_ID))
+            for name, value in aws_settings(aws.url).items():
+                environment.setenv(name, value)
+            yield MODEL_ID
+        else:
+            yield folder
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def load(**options: object) -> BedrockEngine:
     return engine
 
 
-def ask(max_tokens: int = 12, **params: Any) -> Request:
+def ask(max_tokens: int = 20, **params: Any) -> Request:
     messages = (Message("user", "Recite."),)
     return Request(messages=messages, params=SamplingParams(max_tokens=max_tokens, **params))
 
@@ -126,7 +126,7 @@ def test_a_model_that_does_not_stream(bedrock_stub: BedrockStub) -> None:
         answer = engine.generate(ask())
     assert [body["operation"] for body in bedrock_stub.bodies] == ["converse"]
     assert (answer.text, answer.finish_reason) == (RECITED * 2, "length")
-    assert answer.usage.completion_tokens == 12
+    assert answer.usage.completion_tokens == 20
     assert len(answer.tokens) == 1
 
 
@@ -337,12 +337,12 @@ def test_an_error_inside_a_stream(bedrock_stub: BedrockStub) -> None:
 
 
 def test_cancelling_closes_the_stream_while_nothing_comes(bedrock_stub: BedrockStub) -> None:
-    bedrock_stub.pause_after = 6  # 水abc, of which 水 is three tokens
+    bedrock_stub.pause_after = 10  # 水🦀abc, of which 水 is three tokens and 🦀 four
     bedrock_stub.go.clear()
     with load() as engine:
         inbox: queue.Queue[Event] = queue.Queue()
         handle = engine.submit(ask(max_tokens=200), inbox.put)
-        wait_for(lambda: inbox.qsize() == 4)
+        wait_for(lambda: inbox.qsize() == 5)
         handle.cancel()
         last = last_event(inbox)
         assert isinstance(last, DoneEvent)

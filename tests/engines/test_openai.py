@@ -51,7 +51,7 @@ def load(stub: OpenAIStub, **options: object) -> OpenAIEngine:
     return engine
 
 
-def chat(max_tokens: int = 12, **params: Any) -> Request:
+def chat(max_tokens: int = 20, **params: Any) -> Request:
     messages = (Message("system", "Be exact."), Message("user", "Recite."))
     return Request(messages=messages, params=SamplingParams(max_tokens=max_tokens, **params))
 
@@ -297,9 +297,9 @@ def test_a_schema_that_is_none(openai_stub: OpenAIStub, schema: str) -> None:
 
 def test_chat_logprobs_have_ids_and_texts(openai_stub: OpenAIStub) -> None:
     with load(openai_stub) as engine:
-        answer = engine.generate(chat(max_tokens=6, logprobs=3))
+        answer = engine.generate(chat(max_tokens=10, logprobs=3))
         asked = openai_stub.translated
-        again = engine.generate(chat(max_tokens=6, logprobs=3))
+        again = engine.generate(chat(max_tokens=10, logprobs=3))
     assert "".join(token.text for token in answer.tokens) == RECITED
     for token in answer.tokens:
         assert token.token_id is not None
@@ -314,7 +314,7 @@ def test_chat_logprobs_have_ids_and_texts(openai_stub: OpenAIStub) -> None:
 def test_behind_a_gateway_alternatives_are_texts_only(openai_stub: OpenAIStub) -> None:
     openai_stub.beside_v1 = False
     with load(openai_stub) as engine:
-        *_, last = engine.generate(chat(max_tokens=6, logprobs=3)).tokens
+        *_, last = engine.generate(chat(max_tokens=10, logprobs=3)).tokens
     assert last.top[0].text == RECITED[-1]
     assert last.top[0].token_id == last.token_id is not None
     assert last.top[1].text != ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from airust.engines.chat_template import ChatTemplate
+from airust.engines.constraint import Vocabulary
 from airust.engines.llamacpp.context import LlamaContext, library
 from airust.engines.model_tokenizer import ModelTokenizer
 from airust.gpt.gguf import load_gguf_tokenizer
@@ -33,6 +34,9 @@ class EngineTokenizer(Protocol):
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not valid UTF-8 become U+FFFD."""
+
+    def vocabulary(self, vocab_size: int) -> Vocabulary:
+        """The tokens as grammars see them, for a model of this many."""
 
 
 def tokenizer_of_file(path: Path, context: LlamaContext) -> EngineTokenizer:
@@ -89,6 +93,12 @@ class FileTokenizer:
         if count < 0:
             raise UserError("llama.cpp cannot tokenise this text.")
         return list(ids[:count])
+
+    def vocabulary(self, vocab_size: int) -> Vocabulary:
+        """The tokens as grammars see them."""
+        from llguidance.llamacpp import lltokenizer_from_vocab  # imports llama_cpp
+
+        return lltokenizer_from_vocab(self._vocabulary, vocab_size, sorted(self.eos_ids))
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not valid UTF-8 become U+FFFD."""

@@ -89,6 +89,15 @@ class OpenAIEngine(Engine):
         """base_url, model, server (what it was taken for), timeout_s, retries."""
         return dict(self._settings)
 
+    @property
+    def context(self) -> int | None:
+        """As in the base class; vLLM tells it."""
+        return self._server.context
+
+    def stats(self) -> EngineStats:
+        """Our own requests; what else the server does is not known."""
+        return self._loop.stats()
+
     def check(self, request: Request) -> None:
         """As in the base class; some servers constrain only answers to messages."""
         super().check(request)

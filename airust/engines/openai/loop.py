@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from airust.engines.base import EngineStats
 from airust.engines.worker import Job, Outcome
-from airust.types import DoneEvent, EngineError, Usage
+from airust.types import DoneEvent, Usage
 
 Result = TypeVar("Result")
 Work = Callable[[Job], Coroutine[Any, Any, Outcome]]
@@ -30,7 +30,7 @@ class Loop:
         self._tasks: set[asyncio.Task[Outcome]] = set()
         self._lock = threading.Lock()  # between the last submit and the end
         self._ended = False
-        self._submitted = self._started = self._generated = 0
+        self._running = self._waiting = self._generated = 0
         self._thread = threading.Thread(target=self._run, daemon=True, name="airust-requests")
         self._thread.start()
 
@@ -67,12 +67,18 @@ class Loop:
         """Start a request and return at once; False if the loop has ended."""
         with self._lock:
             if not self._ended:
-                self._submitted += 1
+                self._waiting += 1
                 self._loop.call_soon_threadsafe(self._start, job, work)
             return not self._ended
 
+    def stats(self) -> EngineStats:
+        """Requests on their way to the server count as running."""
+        with self._lock:
+            return EngineStats(self._running, self._waiting, generated_tokens=self._generated)
+
     def _start(self, job: Job, work: Work) -> None:
-        self._started += 1
+        with self._lock:
+            self._waiting, self._running = self._waiting - 1, self._running + 1
         job.start()
         task = self._loop.create_task(work(job))
         self._tasks.add(task)
@@ -80,10 +86,12 @@ class Loop:
         job.on_cancel(lambda: self._cancel_soon(task))
 
     def _finish(self, job: Job, task: asyncio.Task[Outcome]) -> None:
-        last = job.last_event(lambda: CANCELLED if task.cancelled() else task.result())
-        self._tasks.discard(task)  # before the last event, after which nobody expects it to run
-        if isinstance(last, DoneEvent):
-            self._generated += last.usage.completion_tokens
+        self._tasks.discard(task)
+        last = job.last(lambda: CANCELLED if task.cancelled() else task.result())
+        with self._lock:  # before the last event, after which nobody expects it to run
+            self._running -= 1
+            if isinstance(last, DoneEvent):
+                self._generated += last.usage.completion_tokens
         job.end(last)
 
     def _cancel_soon(self, task: asyncio.Task[Outcome]) -> None:

@@ -32,9 +32,8 @@ class Server:
     patience: Patience
     model: str
     kind: ServerKind
-    capabilities: Capabilities
-    context: int | None  # tokens, if the server tells
-    beside_v1: bool = False  # /tokenize and /detokenize can be reached
+    context: int | None = None  # tokens of prompt and answer, as vLLM tells
+    translates_ids: bool = False  # has vLLM's /detokenize
     texts: dict[int, str] = field(default_factory=dict)  # of token ids that were translated
 
     async def post(self, path: str, **values: object) -> dict[str, Any]:
@@ -123,13 +122,11 @@ async def find(
     names = [model.id for model in models]
     chosen = _choose(name, names, url)
     found = KINDS["openai"] if url == OPENAI else kind_of([m.owned_by for m in models], names)
-    found = KINDS.get(kind, found)
-    card = next((m.to_dict() for m in models if m.id == chosen), {})
-    told: Any = card.get("capabilities")
-    able = narrowed(found.capabilities, told if isinstance(told, dict) else {})
-    context: Any = card.get("max_model_len")
-    server = Server(client, url, patience, chosen, found, able, context)
-    return replace(server, beside_v1=await _is_whole(server))
+    chosen = _choose(name, names, url)
+    contexts = [getattr(m, "max_model_len", None) for m in models if m.id == chosen]
+    context = contexts[0] if contexts and isinstance(contexts[0], int) else None
+    server = Server(client, url, patience, chosen, KINDS.get(kind, found), context)
+    return replace(server, translates_ids=await _translates_ids(server))
 
 
 async def _is_whole(server: Server) -> bool:

@@ -12,6 +12,8 @@
     kernels     the compiled loops
     linear      matrix products with weights laid out once
     threads     how many threads a step should use
+    device      CPU or GPU, and which numbers
+    graphs      decode steps on a GPU, recorded once
 
 >>> from airust.gpt.config import GPTConfig
 >>> from airust.gpt.model import GPT

@@ -39,26 +39,29 @@ class FastGPT:
     Args:
         model: read once and not kept.
         dtype: of the weights; all else is float32, which attention on a CPU is fastest in.
+        device: where they are, and the cache that ``forward`` is given.
     """
 
-    def __init__(self, model: GPT, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: GPT, dtype: torch.dtype = torch.float32, device: str = "cpu") -> None:
         config = self.config = model.config
+        self.device = torch.device(device)
         stored = torch.bfloat16 if dtype == torch.int8 else dtype
-        self.embedding = model.embed_tokens.weight.detach().to(stored)
+        self.embedding = model.embed_tokens.weight.detach().to(self.device, stored)
         cos, sin = model.rope_cos.detach(), model.rope_sin.detach()
         # The sign that rotate() gives to the second half is inside the sine: (rows, 2, 1, D).
         turns = (torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1))
-        self.rope = torch.stack(turns, dim=1).unsqueeze(2)
+        self.rope = torch.stack(turns, dim=1).unsqueeze(2).to(self.device)
         self.norm = Norm(config.hidden_size, config.norm_eps)
-        self.few = FewSequences(config, dtype) if FewSequences.fits(config, dtype) else None
+        compiled = self.device.type == "cpu" and FewSequences.fits(config, dtype)
+        self.few = FewSequences(config, dtype) if compiled else None
         self.layers: list[FastLayer] = []
         for i, block in enumerate(model.layers):
             weights = LayerWeights.of(cast(Block, block))
-            self.layers.append(FastLayer(weights, dtype))
+            self.layers.append(FastLayer(weights, dtype, self.device))
             if self.few is not None:
                 self.few.put(i, weights)
         head = model.lm_head.weight.detach() * self.norm.gain(model.norm.weight)
-        self.head = Linear(head, dtype=dtype)
+        self.head = Linear(head.to(self.device), dtype=dtype)
         if self.few is not None:
             self.few.put_head(head)
 
@@ -68,6 +71,7 @@ class FastGPT:
         Args:
             threads: that PyTorch is set to; with one, a few sequences take the compiled way.
         """
+        step = step.to(self.device)
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
         rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
         few = threads == 1 and step.singles == len(x) <= FEW and step.outputs is None
@@ -85,7 +89,8 @@ class FastGPT:
 class FastLayer:
     """One block."""
 
-    def __init__(self, weights: LayerWeights, dtype: torch.dtype) -> None:
+    def __init__(self, weights: LayerWeights, dtype: torch.dtype, device: torch.device) -> None:
+        weights = weights.to(device)
         self.heads, self.kv_heads = weights.heads, weights.kv_heads
         self.head_dim = weights.head_dim
         self.norm, self.qk_norm, self.qk_gain = weights.norm, weights.qk_norm, weights.qk_gain
@@ -94,7 +99,7 @@ class FastLayer:
         self.gate_up = Linear(weights.gate_up, dtype=dtype)
         self.down = Linear(weights.down, dtype=dtype)
         none = torch.zeros(0, self.head_dim)
-        self._gains = (none if self.qk_gain is None else self.qk_gain).numpy()
+        self._gains = none if self.qk_gain is None else self.qk_gain
 
     def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor) -> None:
         """Add both halves of the block to the residual stream x (N, C), in place.
@@ -111,13 +116,18 @@ class FastLayer:
     def _attend(self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
         """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
         out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
-        if n := step.singles:
+        if (n := step.singles) and qkv.device.type == "cpu":
             floor = self.qk_norm.floor.numpy()[()]
             scores = torch.empty(step.longest).numpy()
             kernels.attend_rows(
-                qkv[:n].numpy(), self._gains, floor, rope[:n, :, 0].numpy(), table.numpy(),
-                step.slots[:n].numpy(), step.positions[:n].numpy(), scores, out[:n].numpy(),
+                qkv[:n].numpy(), self._gains.numpy(), floor, rope[:n, :, 0].numpy(),
+                table.numpy(), step.slots[:n].numpy(), step.positions[:n].numpy(), scores,
+                out[:n].numpy(),
             )  # fmt: skip
+        elif n:
+            q, k = self._rotate(qkv[:n], *rope[:n].unbind(1))
+            values = qkv[:n, self.heads + self.kv_heads :]
+            out[:n] = attend_gathered(q, k, values, step, table)
         if step.pieces:
             q, k = self._rotate(qkv[n:], *rope[n:].unbind(1))
             for piece in step.pieces:
@@ -144,11 +154,36 @@ class FastLayer:
         keys, values = (
             t.repeat_interleave(self.heads // self.kv_heads, dim=0)[None] for t in held
         )  # (1, H, S, D)
-        mask = _chunk_mask(piece.tokens, end) if piece.start else None
+        mask = _chunk_mask(piece.tokens, end).to(q.device) if piece.start else None
         out = F.scaled_dot_product_attention(
             q.transpose(0, 1)[None], keys, values, mask, is_causal=mask is None
         )
         return out[0].transpose(0, 1)
+
+
+def attend_gathered(q: Tensor, k: Tensor, v: Tensor, step: Step, table: Tensor) -> Tensor:
+    """Attention of sequences with one new token each, in tensor operations for a GPU.
+
+    No shape in here depends on what the sequences hold, so that the operations can be recorded
+    as a CUDA graph. The keys and values of the step's slots are copied together for it.
+
+    Args:
+        q: (n, H, D).
+        k, v: of the new tokens (n, K, D); stored in the table.
+        table: keys and values of one layer (2, slots, K, capacity, D).
+    """
+    n, K, D = k.shape
+    slots, positions = step.slots[:n, None], step.positions[:n, None]
+    heads = torch.arange(K, device=k.device)
+    table[0].index_put_((slots, heads, positions), k)
+    table[1].index_put_((slots, heads, positions), v)
+    keys, values = (t.index_select(0, step.slots[:n])[:, :, : step.longest] for t in table)
+    visible = torch.arange(keys.shape[2], device=k.device) <= positions  # (n, S)
+    # The H / K query heads of a group are as many queries to the same keys.
+    grouped = F.scaled_dot_product_attention(
+        q.reshape(n, K, -1, D), keys, values, visible[:, None, None]
+    )
+    return grouped.reshape(q.shape)
 
 
 def _chunk_mask(new: int, total: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +47,15 @@ class Step:
     longest: int  # positions that the longest of the singles looks at
     pieces: tuple[Piece, ...] = ()
     outputs: Tensor | None = None  # the rows that need logits; None is all
+
+    def to(self, device: torch.device) -> Step:
+        """The same step with its tensors on a device."""
+        if self.tokens.device == device:
+            return self
+        names = ("tokens", "angles", "slots", "positions")
+        moved = {name: getattr(self, name).to(device) for name in names}
+        outputs = None if self.outputs is None else self.outputs.to(device)
+        return replace(self, outputs=outputs, **moved)
 
 
 def plan(works: Sequence[Work], cache: SlotCache) -> tuple[Step, list[int]]:

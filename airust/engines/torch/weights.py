@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,14 @@ class LayerWeights:
     out_bias: Tensor | None
     gate_up: Tensor  # (2 F, C)
     down: Tensor  # (C, F)
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in held.items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
 
     @classmethod
     def of(cls, block: Block) -> Self:

@@ -31,10 +31,11 @@ class OpenAIHandler(StubHandler):
         if self.path != "/v1/models" or not self.server.lists_models:
             self.send_json(404, {"detail": "Not Found"})
         elif self.allowed():
-            models = [{"id": name, "object": "model", "created": 0} for name in self.server.models]
-            more = {"owned_by": self.server.owner, "max_model_len": self.server.context}
-            owned = [model | more | self.server.card for model in models]
-            self.send_json(200, {"object": "list", "data": owned})
+            more: dict[str, Any] = {"object": "model", "created": 0, "owned_by": self.server.owner}
+            if self.server.owner == "vllm":
+                more["max_model_len"] = self.server.context
+            models = [{"id": name} | more for name in self.server.models]
+            self.send_json(200, {"object": "list", "data": models})
 
     def do_POST(self) -> None:
         body, path = self.body(), self.path

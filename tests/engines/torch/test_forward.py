@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ import torch
 from torch import Tensor
 
 from airust.engines.torch import few, linear
-from airust.engines.torch.forward import FastGPT
+from airust.engines.torch.forward import FastGPT, FastLayer, attend_gathered
+from airust.engines.torch.graphs import pad, padded_size
 from airust.engines.torch.slots import SlotCache
-from airust.engines.torch.steps import Work, plan
+from airust.engines.torch.steps import Step, Work, plan
 from airust.gpt.config import GPTConfig
 from airust.gpt.model import GPT
 
@@ -129,6 +132,44 @@ def test_as_many_sequences_as_are_few_and_one_more(rows: int) -> None:
     for _ in range(LENGTH):
         run.step([1] * rows)
     run.check(model(run.ids), 1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rows", [2, 3, 4])
+@torch.inference_mode()
+def test_a_step_as_a_gpu_computes_it(
+    shape: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tensor operations of a recorded step, here on the CPU: padded, with fixed shapes."""
+    model = random_model(**SHAPES[shape])
+    run = Ragged(model, list(range(rows)))
+    for portions in ([5, 1, 2, 3], [1, 4, 1, 1]):
+        run.step(portions[:rows])
+    monkeypatch.setattr(
+        run.model, "forward", partial(_as_on_a_gpu, run.model, run.model.forward, monkeypatch)
+    )
+    while min(run.done) < LENGTH:
+        run.step([min(1, LENGTH - done) for done in run.done])
+    run.check(model(run.ids), 1e-5)
+
+
+def _as_on_a_gpu(
+    model: FastGPT,
+    forward: Callable[..., Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    step: Step,
+    cache: SlotCache,
+    threads: int,
+) -> Tensor:
+    def attend(layer: FastLayer, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
+        q, k = layer._rotate(qkv, *rope.unbind(1))
+        values = qkv[:, layer.heads + layer.kv_heads :]
+        return attend_gathered(q, k, values, step, table).reshape(len(qkv), -1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FastLayer, "_attend", attend)
+        wide = pad(step, padded_size(len(step.tokens)), cache.capacity)
+        return forward(wide, cache, 2)[: len(step.tokens)]
 
 
 @torch.inference_mode()
