@@ -40,7 +40,6 @@ from airust.types import (
     ContextOverflowError,
     EngineError,
     FinishReason,
-    OverloadedError,
     Request,
     TokenEvent,
     Usage,
@@ -49,7 +48,6 @@ from airust.types import (
 
 OPTIONS: dict[str, object] = {
     "region": None,  # for instance "eu-central-1"; None leaves it to AWS's own settings
-    "endpoint_url": None,  # for instance of a VPC; None leaves it to AWS's own settings
     "stream": True,  # false for models that answer only as a whole
     "concurrency": 16,  # answers at the same time; more wait
     "timeout_s": 600.0,  # the longest silence, before the first piece and after
@@ -72,13 +70,7 @@ NO_ACCESS = {
     "MissingAuthenticationTokenException",
     "UnrecognizedClientException",
 }
-BUSY = {
-    "ModelNotReadyException",
-    "ServiceQuotaExceededException",
-    "ServiceUnavailableException",
-    "ThrottlingException",
-    "TooManyRequestsException",
-}
+BUSY = {"ThrottlingException", "TooManyRequestsException", "ServiceQuotaExceededException"}
 # Bedrock has no code of its own for a prompt that is too long; the words are the models'.
 OVERFLOW_WORDS = re.compile(
     r"too long|too many (input )?tokens|context (length|window|size)", re.IGNORECASE
@@ -113,19 +105,15 @@ class BedrockEngine(WorkerEngine[dict[str, Any]]):
         if not name.startswith("arn:") and re.search(r"[/\\\s]", name):
             raise UserError(f"'{model}' is neither the id of a Bedrock model nor an ARN.")
         try:
-            client = _client(values["region"], values["endpoint_url"], patience, concurrency)
+            client = _client(values["region"], patience, concurrency)
         except (BotoCoreError, ValueError) as error:
             raise UserError(str(_translate(error, name))) from error
-        settings = values | {
-            "model": name,
-            "region": client.meta.region_name,
-            "endpoint_url": client.meta.endpoint_url,
-        }
+        settings = values | {"model": name, "region": client.meta.region_name}
         return cls(client, name, settings, concurrency)
 
     @property
     def settings(self) -> dict[str, object]:
-        """model, region, endpoint_url, stream, concurrency, timeout_s, retries."""
+        """model, region, stream, concurrency, timeout_s, retries."""
         return dict(self._settings)
 
     def prepare(self, request: Request) -> dict[str, Any]:
@@ -227,7 +215,7 @@ class _Answer:
         return Outcome(REASONS[self._reason], self._usage or Usage(0, self.pieces))
 
 
-def _client(region: object, url: object, patience: Patience, concurrency: int) -> Any:
+def _client(region: object, patience: Patience, concurrency: int) -> Any:
     """The client of Bedrock for this account.
 
     Raises:
@@ -240,11 +228,10 @@ def _client(region: object, url: object, patience: Patience, concurrency: int) -
         retries={"mode": "standard", "total_max_attempts": 1 + patience.retries},
         max_pool_connections=concurrency,
     )
-    client = session.client(SERVICE, endpoint_url=url, config=config)
+    client = session.client(SERVICE, config=config)
     if is_local(client.meta.endpoint_url):
         client.close()
-        direct = config.merge(Config(proxies={}))
-        client = session.client(SERVICE, endpoint_url=url, config=direct)
+        client = session.client(SERVICE, config=config.merge(Config(proxies={})))
     # A key of Bedrock's own takes the place of credentials.
     if session.get_credentials() is None and not os.environ.get("AWS_BEARER_TOKEN_BEDROCK"):
         raise NoCredentialsError
@@ -289,5 +276,5 @@ def _refusal(error: Mapping[str, str], model: str) -> AirustError:
             return ContextOverflowError(f"Bedrock refuses the prompt as too long: {words}.")
         return UserError(f"Bedrock refuses the request to '{model}': {words}.")
     if code in BUSY:
-        return OverloadedError(f"Bedrock takes no more requests for now: {words}.")
+        return EngineError(f"Bedrock takes no more requests for now: {words}.")
     return EngineError(f"Bedrock failed ({code}): {words}.")

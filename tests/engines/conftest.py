@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,20 +32,17 @@ def stub_of(kind: type[S], folder: Path, model: str) -> Iterator[S]:
         yield stub
 
 
-@pytest.fixture(scope="session", autouse=True)
-def aws_settings() -> Iterator[None]:
-    """An environment in which boto3 finds nothing of the tester's own."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "AKID",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "eu-central-1",
-            "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            environment.setenv(name, value)
-        yield
+def aws_settings(url: str) -> dict[str, str]:
+    """An environment in which boto3 finds a stub, and nothing of the tester's own."""
+    return {
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,
+        "AWS_ACCESS_KEY_ID": "AKID",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 @contextmanager
@@ -75,5 +72,6 @@ def openai_stub(reciter_dir: Path) -> Iterator[OpenAIStub]:
 def bedrock_stub(reciter_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BedrockStub]:
     """A Bedrock that recites, and that boto3 finds."""
     with stub_of(BedrockStub, reciter_dir, MODEL_ID) as stub:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", stub.url)
+        for name, value in aws_settings(stub.url).items():
+            monkeypatch.setenv(name, value)
         yield stub

@@ -672,7 +672,7 @@ def test_bad_options_and_models_are_one_sentence(
     (broken / "model.safetensors").write_bytes(b"truncated")
     for model in (tmp_path / "nowhere", tmp_path, broken):
         with pytest.raises(UserError) as caught:
-            load_engine(name, model, **subject.options)
+            load_engine(name, model)
         sentence = str(caught.value)
         assert sentence.endswith(".")
         assert "\n" not in sentence

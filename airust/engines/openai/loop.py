@@ -40,28 +40,8 @@ class Loop:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run something in the loop and wait for it.
-
-        Raises:
-            EngineError: in the loop's own thread, which would wait for itself.
-        """
-        if threading.current_thread() is self._thread:
-            coroutine.close()
-            raise EngineError("A callback cannot wait for an answer from the server.")
+        """Run something in the loop and wait for it, in any other thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def stats(self) -> EngineStats:
-        """Requests that were sent or are about to be, and the tokens of those that have ended."""
-        return EngineStats(
-            running=len(self._tasks),
-            waiting=self._submitted - self._started,
-            generated_tokens=self._generated,
-        )
-
-    @property
-    def ended(self) -> bool:
-        """Nothing runs here any more."""
-        return self._ended
 
     def submit(self, job: Job, work: Work) -> bool:
         """Start a request and return at once; False if the loop has ended."""

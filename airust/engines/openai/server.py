@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 import openai
 from httpx2 import Timeout
 
-from airust.engines.base import Capabilities
 from airust.engines.openai.errors import translate
-from airust.engines.openai.kinds import KINDS, ServerKind, kind_of, narrowed
+from airust.engines.openai.kinds import KINDS, ServerKind, kind_of
 from airust.engines.remote import Patience, is_local
 from airust.types import AirustError, UserError
 
@@ -120,7 +119,6 @@ async def find(
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
         raise UserError(str(translate(error, url, patience.timeout_s))) from error
     names = [model.id for model in models]
-    chosen = _choose(name, names, url)
     found = KINDS["openai"] if url == OPENAI else kind_of([m.owned_by for m in models], names)
     chosen = _choose(name, names, url)
     contexts = [getattr(m, "max_model_len", None) for m in models if m.id == chosen]
@@ -129,13 +127,12 @@ async def find(
     return replace(server, translates_ids=await _translates_ids(server))
 
 
-async def _is_whole(server: Server) -> bool:
-    """Whether the server's additions can be reached; a gateway may let only /v1 through."""
+async def _translates_ids(server: Server) -> bool:
     if not server.kind.token_ids:
         return False
     try:
         await server.learn_texts([0])
-    except (openai.OpenAIError, ValueError, KeyError):
+    except (openai.OpenAIError, ValueError, KeyError):  # a gateway may let only /v1 through
         return False
     return True
 

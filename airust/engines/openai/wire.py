@@ -25,9 +25,6 @@ SAMPLING = (
     "ignore_eos",
 )  # fields that every server calls as we do
 DEFAULTS = SamplingParams()
-# Any whole number is a seed for us. Servers take 32 or 64 bits, and llama-server holds some of
-# them for "none"; these numbers mean the same to all.
-SEEDS = 2**31
 ID_PREFIX = "token_id:"  # how vLLM writes a token where a text is not exact
 
 
@@ -53,8 +50,6 @@ def body(request: Request, kind: ServerKind, ids_for_texts: bool) -> dict[str, o
     }
     for name in SAMPLING:
         value = getattr(params, name)
-        if name == "seed" and value is not None:
-            value %= SEEDS
         if name in kind.always or value != getattr(DEFAULTS, name):
             found[name] = value
     if params.stop:
