@@ -92,6 +92,7 @@ class TorchEngine(Engine):
     """
 
     name: ClassVar[str] = "torch"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         chat=True,
         raw_prompt=True,
