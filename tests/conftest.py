@@ -62,7 +62,8 @@ def reciter_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that can be predicted: it recites 水🦀abc水🦀abc... byte by byte, one token each.
 
     Its blocks add nothing, its embedding is the identity, and its head is a table of successors.
-    After any other token it begins from the start; after "z" it ends the text.
+    After any other token it begins from the start, after "x" with a space before it; after "z" it
+    ends the text.
     """
     import torch
 
@@ -88,6 +89,7 @@ def reciter_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cycle = tokenizer.encode(RECITED)
     successor = dict.fromkeys(range(tokenizer.vocab_size), cycle[0])
     successor |= dict(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+    successor[tokenizer.encode("x")[0]] = tokenizer.encode(" ")[0]
     successor[tokenizer.encode("z")[0]] = tokenizer.turn_end
     model = GPT(config)
     with torch.no_grad():

@@ -24,6 +24,17 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
+# A server's address is no path: Path would make one slash of its two.
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model folder, .gguf file or hub name (OWNER/NAME); for engines that ask a server "
+        "the model's name there, or the server's address.",
+        show_default=False,
+    ),
+]
 EngineOption = Annotated[
     str,
     typer.Option(
@@ -78,7 +89,7 @@ def model_or_hub_name(model: Path | None) -> str | Path:
     return existing_model(model)
 
 
-def open_engine(engine: str, model: Path | None) -> Engine:
+def open_engine(engine: str, model: str | None) -> Engine:
     """Load a model into an engine, NAME or NAME:OPTION=VALUE,... The dummy needs no model.
 
     Raises:
@@ -89,9 +100,26 @@ def open_engine(engine: str, model: Path | None) -> Engine:
     from airust.engines.registry import load_engine, parse_spec
 
     name, options = parse_spec(engine)
-    path = "dummy" if name == "dummy" and model is None else model_or_hub_name(model)
-    with Console(stderr=True, markup=False).status(f"Loading {path} into {name} ..."):
-        return load_engine(name, path, **options)
+    source = _source(name, model)
+    with Console(stderr=True, markup=False).status(f"Loading {source} into {name} ..."):
+        return load_engine(name, source, **options)
+
+
+def _source(engine: str, model: str | None) -> str | Path:
+    """What an engine loads.
+
+    Raises:
+        UserError: it was not given, or is a path where nothing is.
+    """
+    from airust.engines.registry import list_engines
+
+    if engine == "dummy" and model is None:
+        return "dummy"
+    if any(e.remote for e in list_engines() if e.name == engine):
+        if model is None:
+            raise UserError("Say with --model which of the server's models, by the name it has.")
+        return model
+    return model_or_hub_name(None if model is None else Path(model))
 
 
 def split_names(names: str | None) -> list[str] | None:

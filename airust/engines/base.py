@@ -58,6 +58,7 @@ class Capabilities:
     json_schema: bool = False  # constrains the output to a schema
     regex: bool = False  # constrains the output to a regular expression
     batching: bool = False  # several requests advance in the same step
+    top_k: bool = True  # some services know only top_p
     min_p: bool = False
     repetition_penalty: bool = False
     penalties: bool = False  # presence_penalty and frequency_penalty
@@ -136,7 +137,7 @@ class Engine(ABC):
         return EngineStats()
 
     def encode(self, text: str) -> list[int]:
-        """The token ids that a raw prompt of this text has.
+        """The token ids of plain text; nothing is added.
 
         Raises:
             UnsupportedError: the engine has no tokenizer to ask.
@@ -230,6 +231,7 @@ class Engine(ABC):
             (params.seed is not None, can.seed, "a seed"),
             (params.json_schema is not None, can.json_schema, "a JSON schema"),
             (params.regex is not None, can.regex, "a regular expression"),
+            (params.top_k > 0, can.top_k, "top_k"),
             (params.min_p > 0, can.min_p, "min_p"),
             (params.repetition_penalty != 1, can.repetition_penalty, "a repetition penalty"),
             (penalised, can.penalties, "presence or frequency penalties"),

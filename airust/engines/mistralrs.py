@@ -9,7 +9,9 @@ The library has traps, all of which were met while writing this file:
 * a missing sampling setting is taken from the model's ``generation_config.json``, where
   ``do_sample: false`` silently makes everything greedy, so all of them are passed;
 * a request ends early only when its iterator is dropped;
-* logprobs are those of the distribution after temperature, penalties and bias;
+* whitespace at the very beginning of an answer is dropped; only a request for logprobs, which
+  slows every token down, tells what it was, and then it is put back;
+* logprobs are those of the distribution after temperature, penalties, bias and grammar;
 * a bias for a token that does not exist is dropped without a word;
 * prompts are text: token ids pass only if tokenising their text gives them back, and the spelling
   of a control token inside a message becomes that control token.
@@ -18,10 +20,12 @@ The library has traps, all of which were met while writing this file:
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +37,7 @@ from airust.engines.constraint import checked_regex, compact_schema
 from airust.engines.model_files import find_model
 from airust.engines.text import Prompt, fit_prompt
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
+from airust.gpt.text import REPLACEMENT
 from airust.types import (
     EngineError,
     Request,
@@ -123,7 +128,7 @@ class MistralRsEngine(WorkerEngine[Prepared]):
             prefix_cache_n=CACHED_ANSWERS if values["prefix_cache"] else 0,
         )
         settings: dict[str, object] = {
-            "dtype": quant or ("as stored" if dtype == "auto" else dtype),
+            "dtype": quant or _weights(path) or ("as stored" if dtype == "auto" else dtype),
             "kv_cache": "float32" if os.environ["MISTRALRS_CPU_KV_F32"] == "1" else "float16",
             "threads": int(os.environ.get("RAYON_NUM_THREADS") or 0) or "automatic",
             "max_seqs": max_seqs,
@@ -143,7 +148,7 @@ class MistralRsEngine(WorkerEngine[Prepared]):
 
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
-        return self._tokenize(text)
+        return self._tokenize(text, add_special=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
@@ -166,8 +171,8 @@ class MistralRsEngine(WorkerEngine[Prepared]):
         params = request.params
         if params.logprobs is not None and _alters_logprobs(params):
             raise UnsupportedError(
-                "mistral.rs gives the model's own logprobs only with temperature 0 or 1, "
-                "without penalties and without logit_bias."
+                "mistral.rs gives the model's own logprobs only with temperature 0 or 1 and "
+                "without penalties, logit_bias, JSON schema or regular expression."
             )
         self.decode([token_id for token_id, _ in params.logit_bias])  # refuses unknown tokens
         _grammar(params)
@@ -186,10 +191,10 @@ class MistralRsEngine(WorkerEngine[Prepared]):
             return request.prompt
         return self._text_of(request.token_ids or ())
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, add_special: bool = True) -> list[int]:
         self.check_open()
         with self._sending:
-            return list(self._runner.tokenize_text(text, True, None))
+            return list(self._runner.tokenize_text(text, add_special, None))
 
     def _text_of(self, ids: Sequence[int]) -> str:
         """A text that mistral.rs tokenises to exactly these ids."""
@@ -214,7 +219,10 @@ class MistralRsEngine(WorkerEngine[Prepared]):
                 if job.cancelled:
                     break
                 choice = chunk.choices[0]
-                event = _token_event(choice.delta.content or "", choice.logprobs, params.logprobs)
+                text = choice.delta.content or ""
+                if count == 0 and choice.logprobs is not None:
+                    text = _dropped(choice.logprobs.token, text) + text
+                event = _token_event(text, choice.logprobs, params.logprobs)
                 count += 1
                 if choice.finish_reason is None or event.text or choice.logprobs:
                     job.emit(event)
@@ -313,10 +321,26 @@ def _runner(library: Any, path: Path, dtype: str, **options: Any) -> Any:
             raise UserError(f"mistral.rs cannot load '{path}': {first_line(error)}.") from error
 
 
+def _weights(path: Path) -> str | None:
+    """The number format of a GGUF file, where it is not a float that ``dtype`` converts."""
+    if path.is_dir():
+        return None
+    from airust.gpt.gguf_reader import GGUFFile
+
+    sizes: Counter[str] = Counter()
+    for tensor in GGUFFile(path).tensors.values():
+        sizes[tensor.kind.name] += math.prod(tensor.shape)
+    ((kind, _),) = sizes.most_common(1)
+    return None if kind in DTYPES.values() else kind.lower()
+
+
 def _alters_logprobs(params: SamplingParams) -> bool:
     """Something changes the distribution that the library takes its logprobs from."""
     plain = SamplingParams()
-    names = ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias")
+    names = (
+        "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias",
+        "json_schema", "regex",
+    )  # fmt: skip
     changed = any(getattr(params, name) != getattr(plain, name) for name in names)
     return changed or params.temperature not in (0, 1)
 
@@ -337,6 +361,16 @@ def _token_event(text: str, found: Any, top_k: int | None) -> TokenEvent:
     top = tuple(TopLogprob(t.token, t.bytes or "", t.logprob) for t in found.top_logprobs)
     ids = (t.token_id for t in top if t.logprob == found.logprob and t.text == found.token)
     return TokenEvent(text, next(ids, None), found.logprob, top[:top_k])
+
+
+def _dropped(token: str, text: str) -> str:
+    """Whitespace of an answer's first token that is missing in its first text.
+
+    >>> _dropped(" The", "The"), _dropped("The", "The"), _dropped(" \ufffd", "")
+    (' ', '', ' ')
+    """
+    first = token.rstrip(REPLACEMENT).removesuffix(text)  # a character may still be incomplete
+    return first if first.isspace() else ""
 
 
 def _positive(name: str, value: object) -> int:

@@ -33,6 +33,7 @@ class BuiltIn:
     description: str
     formats: str  # what it loads
     capabilities: Capabilities  # as the class says; repeated so that listing imports nothing
+    remote: bool = False  # asks a server for a model that it serves, and loads no files
 
 
 BUILT_INS: dict[str, BuiltIn] = {
@@ -138,6 +139,37 @@ BUILT_INS: dict[str, BuiltIn] = {
             trim=True,
         ),
     ),
+    "openai": BuiltIn(
+        target="airust.engines.openai:OpenAIEngine",
+        libraries={"openai": "openai"},
+        install="openai",
+        description="a server with OpenAI's API: vLLM, mistralrs serve, llama-server, Ollama, ours",
+        formats="a model's name at the server, or http://host:port/v1",
+        capabilities=Capabilities(  # of vLLM; those of others are found when they are loaded
+            raw_prompt=True,
+            token_ids=True,
+            logprobs=True,
+            seed=True,
+            json_schema=True,
+            regex=True,
+            batching=True,
+            min_p=True,
+            repetition_penalty=True,
+            penalties=True,
+            logit_bias=True,
+            ignore_eos=True,
+        ),
+        remote=True,
+    ),
+    "bedrock": BuiltIn(
+        target="airust.engines.bedrock:BedrockEngine",
+        libraries={"boto3": "boto3"},
+        install="boto3",
+        description="Amazon Bedrock, through Converse",
+        formats="a model's id or ARN",
+        capabilities=Capabilities(json_schema=True, batching=True, top_k=False),
+        remote=True,
+    ),
 }
 
 
@@ -153,6 +185,7 @@ class EngineInfo:
     install_hint: str  # a shell command
     formats: str  # what it loads
     capabilities: Capabilities | None  # None where only the package that brings it knows
+    remote: bool = False  # asks a server for a model that it serves, and loads no files
 
 
 def list_engines() -> list[EngineInfo]:
@@ -264,6 +297,7 @@ def _built_in_info(name: str) -> EngineInfo:
         install_hint=_hint(row),
         formats=row.formats,
         capabilities=row.capabilities,
+        remote=row.remote,
     )
 
 

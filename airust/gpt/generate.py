@@ -117,7 +117,7 @@ def stream_text(
     """
     params = params or SamplingParams()
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else tokenizer.encode_chat(prompt)
-    stream = TextStream(tokenizer.decode, params.stop)
+    stream = TextStream(tokenizer.decode, params.stop, tokenizer.whole)
     for step in generate(model, ids, params, tokenizer.eos_ids):
         if piece := stream.push(step.token_id):
             yield piece

@@ -63,7 +63,7 @@ def orthogonalise(
 ) -> Tensor:
     """The Newton-Schulz iteration on a stack (M, rows, columns) with rows <= columns."""
     a, b, c = coefficients
-    x = stack / torch.linalg.matrix_norm(stack, keepdim=True).clamp(min=eps)
+    x: Tensor = stack / torch.linalg.matrix_norm(stack, keepdim=True).clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.mT  # (M, rows, rows)
         update = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)

@@ -19,6 +19,7 @@ from pathlib import Path
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
+from airust.gpt.text import REPLACEMENT
 from airust.types import Message, UserError
 
 END_OF_TEXT = "<|endoftext|>"  # between documents; also padding
@@ -45,6 +46,20 @@ class Tokenizer:
         # A special token spelled out in ordinary text is text, not a control token.
         self.backend.encode_special_tokens = True
         self._characters = _character_table(backend)
+        self._joins = isinstance(backend.decoder, decoders.ByteLevel)  # texts side by side
+        self._whole: dict[int, str | None] = {}
+
+    def whole(self, token_id: int) -> str | None:
+        """The token's text if it is the same beside any others; None if it holds half a character.
+
+        Only byte-level tokenizers are asked: others may set a space before a token, or strip it.
+        """
+        if not self._joins:
+            return None
+        if token_id not in self._whole:
+            text = self.decode([token_id])
+            self._whole[token_id] = None if REPLACEMENT in text else text
+        return self._whole[token_id]
 
     @property
     def has_chat_form(self) -> bool:

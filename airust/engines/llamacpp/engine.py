@@ -145,7 +145,7 @@ class LlamaCppEngine(Engine):
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
         self._check_open()
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode(text, add_special=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""

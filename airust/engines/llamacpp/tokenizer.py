@@ -26,8 +26,8 @@ class EngineTokenizer(Protocol):
     def eos_ids(self) -> Collection[int]:
         """Tokens that end an answer."""
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text."""
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
+        """Token ids of plain text, after the beginning token if the model wants one."""
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation up to the point where the answer begins."""
@@ -65,12 +65,12 @@ class FileTokenizer:
             i for i in range(self.vocab_size) if is_end(vocabulary, i)
         )
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
         """Token ids, with a beginning token if the model was trained with one.
 
         A special token spelled out in the text is text.
         """
-        return self._encode(text, add_special=True, parse_special=False)
+        return self._encode(text, add_special, parse_special=False)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation in the form of the file's chat template.

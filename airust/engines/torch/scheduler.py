@@ -21,6 +21,7 @@ from torch import Tensor
 
 from airust.engines.base import EngineStats
 from airust.engines.torch.forward import FastGPT
+from airust.engines.torch.graphs import Graphs
 from airust.engines.torch.job import Job
 from airust.engines.torch.sampler import Choice, choose_rows
 from airust.engines.torch.slots import WORTH_COPYING, Slots, common_length
@@ -29,6 +30,7 @@ from airust.engines.torch.threads import ThreadTuner
 from airust.engines.worker import first_line
 from airust.types import AirustError, EngineError, FinishReason, OverloadedError
 
+ALONE = 512  # prompt tokens a step while nobody decodes
 CLOSED = "The engine 'torch' is closed."
 
 
@@ -39,17 +41,17 @@ class Scheduler:
         slots: belongs to the scheduler from now on.
         max_queue: jobs that may wait for a slot.
         prefill_chunk: prompt tokens a step at most.
-        threads: of PyTorch; None finds out what is fastest.
+        threads: of PyTorch at most; None is as many as it is set to.
     """
 
     def __init__(
         self, model: FastGPT, slots: Slots, max_queue: int, prefill_chunk: int, threads: int | None
     ) -> None:
         self._model, self._slots = model, slots
+        self._graphs = Graphs(model)
         self._max_queue, self._prefill_chunk = max_queue, prefill_chunk
-        self._fixed_threads = threads
-        self._all_threads = torch.get_num_threads()
-        self._tuner = ThreadTuner(self._all_threads)
+        self._usual_threads = torch.get_num_threads()
+        self._tuner = ThreadTuner(threads or self._usual_threads)
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []  # in order of arrival; the thread's own
         self._changed = threading.Condition()
@@ -112,7 +114,7 @@ class Scheduler:
     def _has_work(self) -> bool:
         """Wait for jobs; false when the engine is closed."""
         if not self._running and not self._waiting:
-            torch.set_num_threads(self._all_threads)  # as it was, while there is nothing to do
+            torch.set_num_threads(self._usual_threads)  # as it was, while there is nothing to do
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._running or self._waiting)
             return not self._closed
@@ -163,15 +165,16 @@ class Scheduler:
         jobs = [job for job in self._running if job.pending() == 1]
         works = [job.work(most=1) for job in jobs]
         prompts = [job for job in self._running if job.pending() > 1]
-        for job, share in self._shares(prompts).items():
+        # While nobody decodes, nobody is held up by a longer step.
+        budget = self._prefill_chunk if jobs else max(self._prefill_chunk, ALONE)
+        for job, share in self._shares(prompts, budget).items():
             jobs.append(job)
             works.append(job.work(share))
         return jobs, works
 
-    def _shares(self, prompts: list[Job]) -> dict[Job, int]:
-        """How many tokens of which prompts to compute in the next step."""
+    def _shares(self, prompts: list[Job], left: int) -> dict[Job, int]:
+        """How many tokens of which prompts to compute in a step that has room for so many."""
         shares: dict[Job, int] = {}
-        left = self._prefill_chunk
         by_length = sorted(prompts, key=Job.pending)  # of equals, the oldest comes first
         for job, most in [(job, (left + 1) // 2) for job in prompts[:1]] + [
             (job, left) for job in by_length
@@ -195,14 +198,23 @@ class Scheduler:
         job.computed = job.cached = found
 
     def _forward(self, step: Step) -> Tensor:
+        if self._model.device.type == "cuda":
+            return self._forward_on_gpu(step)
         rows = len(step.tokens)
-        threads = self._fixed_threads or self._tuner.choose(rows)
+        threads = self._tuner.choose(rows)
         if threads != torch.get_num_threads():
             torch.set_num_threads(threads)
         start = time.perf_counter()
-        logits = self._model.forward(step, self._slots.cache)
+        logits = self._model.forward(step, self._slots.cache, threads)
         self._tuner.note(rows, threads, time.perf_counter() - start)
         return logits
+
+    def _forward_on_gpu(self, step: Step) -> Tensor:
+        """Sampling goes on on the CPU, so the logits come back."""
+        cache = self._slots.cache
+        if step.pieces or step.outputs is not None:
+            return self._model.forward(step, cache).cpu()
+        return self._graphs.forward(step, cache).cpu()
 
     def _advance(self, job: Job, choice: Choice | EngineError) -> None:
         """Take a job one token further; whatever fails here is this job's own failure."""

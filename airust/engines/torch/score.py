@@ -44,9 +44,9 @@ def score_tokens(
 
 def _logits(model: FastGPT, ids: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
     """The logits (n, V) of all positions, in chunks, each with its first position."""
-    cache = SlotCache(model.config, slots=1, capacity=len(ids))
+    cache = SlotCache(model.config, 1, len(ids), model.device)
     cache.turn(0, len(ids))
     for start in range(0, len(ids), CHUNK):
         work = Work(0, start, list(ids[start : start + CHUNK]), wanted=True)
         step, _ = plan([work], cache)
-        yield start, model.forward(replace(step, outputs=None), cache)
+        yield start, model.forward(replace(step, outputs=None), cache).cpu()

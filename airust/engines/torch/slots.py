@@ -4,6 +4,10 @@ The table grows when it is needed, in slots and in positions, so that one short 
 pay for many long ones. A slot keeps its tokens when its request has ended. The next request that
 begins with the same tokens, such as the next turn of a conversation, goes on from there.
 
+LongRoPE (Phi-3.5) turns the keys of a text otherwise once it is longer than the original context.
+A slot knows which way its keys are turned and is reused only by prompts of the same kind; a text
+that outgrows the original context is computed anew at that point, as transformers does.
+
 >>> config = GPTConfig(vocab_size=100, layers=2, kv_heads=2, head_dim=64, context=64)
 >>> slots = Slots(SlotCache(config), max_slots=2)
 >>> slots.acquire([1, 2, 3, 4], positions=8)
@@ -38,9 +42,13 @@ class SlotCache:
     """
 
     def __init__(
-        self, config: GPTConfig, slots: int = FIRST_SLOTS, capacity: int = FIRST_POSITIONS
+        self,
+        config: GPTConfig,
+        slots: int = FIRST_SLOTS,
+        capacity: int = FIRST_POSITIONS,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self.config = config
+        self.config, self.device = config, torch.device(device)
         self.rotary_starts: dict[int, int] = {}  # slot: GPTConfig.rotary_start of its text; else 0
         self._use(self._zeros(slots, min(capacity, config.context)))
 
@@ -48,19 +56,12 @@ class SlotCache:
         # Zeros, because a masked position still counts 0 times its value, and 0 * NaN is NaN.
         config = self.config
         shape = (config.layers, 2, slots, config.kv_heads, capacity, config.head_dim)
-        return torch.zeros(shape)
+        return torch.zeros(shape, device=self.device)
 
     def _use(self, table: Tensor) -> None:
         self.table = table
-        _, _, self.slots, K, self.capacity, D = table.shape
-        self.rows = table.view(len(table), -1, D).unbind(0)  # each (2 * slots * K * capacity, D)
-        heads = torch.arange(K) * self.capacity
-        self._offsets = torch.cat((heads, heads + self.slots * K * self.capacity))  # (2 K)
-
-    def places(self, slots: Tensor, positions: Tensor) -> Tensor:
-        """The rows for keys and values of N tokens: (N), (N) -> (N, 2 K), keys first."""
-        first = slots * (self.config.kv_heads * self.capacity) + positions
-        return first[:, None] + self._offsets
+        _, _, self.slots, _, self.capacity, _ = table.shape
+        self.layers = table.unbind(0)  # each (2, slots, K, capacity, D)
 
     def size(self, slots: int, capacity: int) -> int:
         """Bytes of a table of this size."""
@@ -93,11 +94,6 @@ class SlotCache:
     def erase(self, slot: int) -> None:
         """Overwrite a slot with zeros."""
         self.table[:, :, slot] = 0
-
-    def views(self, slots: slice, length: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Keys and values of neighbouring slots, layer by layer, each (n, K, length, D)."""
-        keys, values = self.table[:, :, slots, :, :length].unbind(1)
-        return keys.unbind(0), values.unbind(0)
 
 
 class Slots:
