@@ -208,7 +208,6 @@ EVERYTHING = SamplingParams(
     stop=("END", "\n"),
     logprobs=2,
     json_schema='{"type": "object"}',
-    ignore_eos=True,
 )
 
 
@@ -228,7 +227,7 @@ def test_everything_a_vllm_server_takes(openai_stub: OpenAIStub) -> None:
         "logit_bias": {"5": 1.5, "6": -100},
         "seed": 3,
         "stop": ["END", "\n"],
-        "ignore_eos": True,
+        "ignore_eos": False,
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
@@ -257,6 +256,8 @@ def test_the_models_own_defaults_do_not_come_in(openai_stub: OpenAIStub) -> None
     wanted = {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
     assert {name: body[name] for name in wanted} == wanted
     assert body["ignore_eos"] is False
+    endless = sent(openai_stub, Request(prompt="a", params=SamplingParams(ignore_eos=True)))
+    assert endless["ignore_eos"] is True
 
 
 def test_openai_gets_only_what_it_knows(openai_stub: OpenAIStub) -> None:
