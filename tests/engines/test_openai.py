@@ -402,10 +402,8 @@ def test_a_shorter_answer_where_the_context_ends(openai_stub: OpenAIStub) -> Non
 def test_parity_through_a_server(model_dir: Path) -> None:
     with stub_of(OpenAIStub, model_dir, str(model_dir)) as stub:
         prompts = [Request(prompt="What is"), Request(messages=(Message("user", "水为什么"),))]
-        options = {"openai": {"base_url": stub.url}}
-        (found,) = run_parity(
-            model_dir, ["openai"], prompts=prompts, new_tokens=12, options=options
-        ).engines
+        engines = [f"openai:base_url={stub.url}"]
+        (found,) = run_parity(model_dir, engines, prompts=prompts, new_tokens=12).engines
     assert (found.status, found.divergence) == ("passed", None), found.reason
     assert (found.positions, found.unscored) == (24, 0)
     assert found.max_delta is not None and found.max_delta < 1e-4
