@@ -19,7 +19,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -34,7 +33,14 @@ from airust.bench.pace import Status, Steps
 from airust.bench.parity_gate import prove_entry, read_entry
 from airust.bench.reference import read_references
 from airust.bench.runner import Bench, Entry, RunSettings, with_aa_pair
-from airust.bench.tuning import OUTLINE_STREAMS, Threads, candidates, with_threads
+from airust.bench.tuning import (
+    OUTLINE_STREAMS,
+    ROUNDS,
+    Threads,
+    candidates,
+    quiet_launches,
+    with_threads,
+)
 from airust.bench.workload import make_workload
 from airust.gpt.checkpoint import write_json, write_text
 from airust.gpt.tokenizer import Tokenizer
@@ -45,7 +51,7 @@ SCRATCH = "resume"  # folder of what only a resumed run needs
 MB = 1_000_000
 CEILINGS_TIMEOUT_S, ANSWERS_TIMEOUT_S = 120.0, 1200.0
 STALL_S = 150.0  # a launch without a result until then has stalled
-LEAST_BLOCKS = 2  # fewer give no interval
+LEAST_BLOCKS = 3  # fewer give intervals that say nothing
 SWEEP_S = 2.5  # after which a launch of the sweep leaves out further repeats
 
 T = TypeVar("T")
@@ -158,17 +164,27 @@ class EngineBench:
     # The thread sweep
 
     def _tune(self) -> None:
-        """Rounds of one launch for every engine, model and count, while the budget lasts."""
+        """One launch for every engine, model and count; again what met other work."""
+        if any(record["key"][0] == "launch" for record in self.steps.journal.records):
+            return  # the choice stands
         trials = [trial for model in self.models for trial in self._trials(model)]
-        for number in count():
+        for number in range(ROUNDS):
+            if number:
+                trials = self._disturbed(trials)
             cost = self.steps.expected(trial.key(number) for trial in trials)
-            if not trials or (number and self.steps.spent("tune") + cost > self.plan.tune_s):
+            if number and self.steps.spent("tune") + cost > self.plan.tune_s:
                 return
             for trial in shuffled(trials, f"{self.plan.seed} sweep {number}"):
                 known = self.steps.journal.find(trial.key(number))
                 if known is None and self._worth_it(trial.model, trial.entry):
                     bench = self._outline(trial.model)
                     self.steps.do(trial.key(number), partial(self._try, bench, trial))
+
+    def _disturbed(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those of which every launch met other work on the machine."""
+        sweep = [x for x in self.steps.journal.records if x["key"][0] == "tune"]
+        quiet = [launch["key"][:-1] for launch in quiet_launches(sweep)]
+        return [trial for trial in trials if list(trial.key(0))[:-1] not in quiet]
 
     def _trials(self, model: Model) -> Iterator[Trial]:
         for entry in self._timed(model, tuned=False)[:-1]:  # the last one is the A/A twin

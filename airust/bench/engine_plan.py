@@ -42,7 +42,7 @@ class EnginePlan:
     repeats: int | None = None  # of one stream in a launch, half for more; None: 6, or 2 if large
     launch_s: float = 10.0  # after which a launch leaves out further repeats
     budget_s: float = 840.0  # after which no further block of launches begins
-    tune_s: float = 120.0  # after which no further round of the thread sweep begins
+    tune_s: float = 150.0  # after which no further round of the thread sweep begins
     cores: int | None = None  # of every engine; None: all that may be used
     parity_prompts: int = 4  # before timing; the timed answers are all compared as well
     parity_tokens: int = 16  # after each of them

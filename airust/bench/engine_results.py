@@ -14,7 +14,7 @@ from airust.bench.journal import Record
 from airust.bench.metrics import loaded_settings, shares, summary, withheld
 from airust.bench.parity_gate import gated, read_entry
 from airust.bench.runner import Entry, with_aa_pair
-from airust.bench.tuning import fitted, judge, with_threads
+from airust.bench.tuning import fitted, judge, quiet_launches, with_threads
 
 SCHEMA = 1
 FAILURES = 2  # failed launches after which an entry is not launched again
@@ -66,14 +66,14 @@ def model_entries(
     Of those that passed parity the first one is the baseline and comes a second time, as the
     A/A twin. ``reason`` says why an engine is not timed, and is None where it is.
     """
-    name, spec = model["name"], model["spec"]
+    name, spec, quiet = model["name"], model["spec"], _quiet(records)
     longest = max(spec["prompt_tokens"] + spec["new_tokens"], spec["prefill_tokens"] + 1)
     entries = []
     for record in of_kind(records, "parity", name):
         entry = fitted(Entry(**record["entry"]), max(spec["streams"]), longest)
         launches = [x for x in of_kind(records, "tune", name) if x["key"][2] == entry.label]
         if launches and tuned:
-            entry = with_threads(entry, judge(launches)["threads"])
+            entry = with_threads(entry, judge(launches, quiet)["threads"])
         entries.append(gated(entry, record["parity"]["tolerance"], record["parity"]["engines"][0]))
     passed = [entry for entry in entries if entry["reason"] is None]
     twins = with_aa_pair([read_entry(entry) for entry in passed[:1]])[1:]
@@ -142,9 +142,13 @@ def _merged(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _tuning(records: Sequence[Record], name: str) -> dict[str, Any]:
     """Label -> what the sweep found."""
-    launches = of_kind(records, "tune", name)
+    launches, quiet = of_kind(records, "tune", name), _quiet(records)
     labels = dict.fromkeys(str(launch["key"][2]) for launch in launches)
-    return {label: judge([x for x in launches if x["key"][2] == label]) for label in labels}
+    return {label: judge([x for x in launches if x["key"][2] == label], quiet) for label in labels}
+
+
+def _quiet(records: Sequence[Record]) -> list[Mapping[str, Any]]:
+    return quiet_launches([record for record in records if record["key"][0] == "tune"])
 
 
 def _compact(record: Record, usual: Mapping[str, float] | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -143,6 +144,7 @@ def verdict(interval: Interval, band: float = 1.0) -> Verdict:
     return "higher" if interval.low > 1 else "lower"
 
 
+@cache
 def student_t(degrees: float, confidence: float = CONFIDENCE) -> float:
     """The two-sided quantile of Student's t distribution, by bisection on its integral.
 

@@ -2,8 +2,9 @@
 
 Each engine is launched with its own default and with 1, 2, 4, ... threads, and decodes and
 prefills for a few seconds. A count is chosen over the default where the geometric mean of the
-rates is at least 3% higher; less than that is chance. Rounds are repeated while the stated budget
-lasts, the first one is always finished.
+rates is at least 3% higher; less than that is chance. What met other work on the machine
+(``contention``) is tried again while the stated budget lasts, up to three times in all; the first
+round is always finished.
 
 Not threads alone: an engine that advances 16 requests at a time by default could not show what
 it does with 64. Every engine gets room for the largest number of streams, and reserves memory for
@@ -18,10 +19,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
+from airust.bench.contention import reasons, usual_times
 from airust.bench.runner import Entry
 
 OUTLINE_STREAMS = 16  # a sweep looks at no more streams at once
 WORTHWHILE = 1.03  # times the default's rate
+ROUNDS = 3  # at most
+Launch = Mapping[str, Any]
 Threads = int | None  # None: whatever the engine does by itself
 
 
@@ -74,14 +78,26 @@ def candidates(entry: Entry, cores: int) -> list[Threads]:
     return [None, *counts, cores]
 
 
-def judge(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a sweep found: the chosen count, and for each one its rates and its score.
+def quiet_launches(sweep: Sequence[Launch]) -> list[Launch]:
+    """The launches of a sweep, of all engines together, that met no other work."""
+    if not sweep:
+        return []
+    usual = usual_times([times for launch in sweep for times in launch["calibration"]])
+    return [launch for launch in sweep if not reasons(launch, usual)]
+
+
+def judge(launches: Sequence[Launch], quiet: Sequence[Launch]) -> dict[str, Any]:
+    """What the sweep of one engine found: the chosen count, and each one's rates and score.
 
     Args:
         launches: records of launches with the count as ``candidate``; several of one are rounds.
+        quiet: those that met no other work. They decide where every count has one, or else all.
     """
     counts = sorted({launch["candidate"] for launch in launches}, key=lambda n: n or 0)
-    rates = {count: _rates(launches, count) for count in counts}
+    undisturbed = [launch for launch in launches if launch in quiet]
+    missing = set(counts) - {launch["candidate"] for launch in undisturbed}
+    used = launches if missing else undisturbed
+    rates = {count: _rates(used, count) for count in counts}
     worked = [count for count in counts if rates[count]]
     shared = [key for key in _keys(rates) if all(key in rates[count] for count in worked)]
     scores = {count: _score(rates[count], rates[worked[0]], shared) for count in worked}
@@ -95,6 +111,7 @@ def judge(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 "threads": count,
                 "score": scores.get(count),
                 "rates": rates[count],
+                "contended": count in missing,
                 "error": next((x["error"] for x in launches if _failed(x, count)), None),
             }
             for count in counts
@@ -102,11 +119,11 @@ def judge(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _failed(launch: Mapping[str, Any], count: Threads) -> bool:
+def _failed(launch: Launch, count: Threads) -> bool:
     return launch["candidate"] == count and bool(launch["error"])
 
 
-def _rates(launches: Sequence[Mapping[str, Any]], count: Threads) -> dict[str, float]:
+def _rates(launches: Sequence[Launch], count: Threads) -> dict[str, float]:
     """Metric -> median over the rounds; empty where a round failed."""
     rounds = [launch for launch in launches if launch["candidate"] == count]
     if any(launch["error"] for launch in rounds):

@@ -123,7 +123,8 @@ class Workload:
         """A quick look over the same prompts: prefill, half answers to fewer streams."""
         most = max(most_streams, min(self.spec.streams))
         kept = [step for step in self.steps if step.kind != "ttft" and step.streams <= most]
-        return replace(self, steps=tuple(map(_shortened, kept)))
+        spec = replace(self.spec, streams=tuple(s for s in self.spec.streams if s <= most))
+        return replace(self, spec=spec, steps=tuple(map(_shortened, kept)))
 
     def sha256(self) -> str:
         """A fingerprint of the prompts' token ids."""

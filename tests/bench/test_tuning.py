@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from airust.bench import tuning
 from airust.bench.runner import Entry
-from airust.bench.tuning import candidates, fitted, judge, with_threads
+from airust.bench.tuning import candidates, fitted, quiet_launches, with_threads
+
+
+def judge(launches: list[dict[str, Any]]) -> dict[str, Any]:
+    return tuning.judge(launches, quiet_launches(launches))
 
 
 def _launch(threads: int | None, decode: float, prefill: float = 100.0) -> dict[str, Any]:
     values = {"decode_1": [decode] * 3, "prefill": [prefill], "load": [9.0], "streamed_1": [1.0]}
-    return {"candidate": threads, "error": None, "values": values}
+    return _calibrated({"candidate": threads, "error": None, "values": values})
+
+
+def _calibrated(launch: dict[str, Any], seconds: float = 0.005) -> dict[str, Any]:
+    """A launch on a machine that takes so long for the kernels."""
+    times = [{"compute_s": seconds, "memory_s": seconds}] * 2
+    return launch | {"calibration": times, "steal_share": 0.0, "others_share": 0.0}
 
 
 def _failed(threads: int | None) -> dict[str, Any]:
-    return {"candidate": threads, "error": "no result within 9 s", "values": {}}
+    return _calibrated({"candidate": threads, "error": "no result within 9 s", "values": {}})
 
 
 def test_the_fastest_count_is_chosen() -> None:
@@ -38,6 +49,16 @@ def test_rounds_are_joined_by_their_median() -> None:
     rounds = [_launch(2, rate) for rate in (1.0, 40.0, 41.0)]
     found = judge([_launch(None, 20.0), *rounds])
     assert (found["threads"], found["candidates"][1]["rates"]["decode_1"]) == (2, 40.0)
+
+
+def test_a_disturbed_launch_does_not_decide_where_quiet_ones_can() -> None:
+    quiet = [_launch(None, 20.0), _launch(1, 10.0), _launch(2, 30.0)]
+    slowed = _calibrated(_launch(2, 5.0), seconds=0.02)
+    found = judge([*quiet[:2], slowed])
+    assert (found["threads"], found["candidates"][2]["contended"]) == (None, True)
+    found = judge([*quiet[:2], slowed, quiet[2]])
+    assert (found["threads"], found["candidates"][2]["contended"]) == (2, False)
+    assert found["candidates"][2]["rates"]["decode_1"] == 30.0
 
 
 def test_a_count_that_failed_is_not_chosen_and_says_why() -> None:

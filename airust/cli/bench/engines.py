@@ -47,7 +47,7 @@ def run(
     budget_s: Annotated[
         float, typer.Option(help="Seconds after which no further block of launches begins.")
     ] = 840.0,
-    tune_s: Annotated[float, typer.Option(help="Seconds for finding the thread counts.")] = 120.0,
+    tune_s: Annotated[float, typer.Option(help="Seconds for finding the thread counts.")] = 150.0,
     cores: Annotated[int | None, typer.Option(help="All that may be used if absent.")] = None,
     seed: Annotated[int, typer.Option(help="Of prompts, order and resampling.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
