@@ -208,7 +208,6 @@ EVERYTHING = SamplingParams(
     stop=("END", "\n"),
     logprobs=2,
     json_schema='{"type": "object"}',
-    ignore_eos=True,
 )
 
 
@@ -228,7 +227,7 @@ def test_everything_a_vllm_server_takes(openai_stub: OpenAIStub) -> None:
         "logit_bias": {"5": 1.5, "6": -100},
         "seed": 3,
         "stop": ["END", "\n"],
-        "ignore_eos": True,
+        "ignore_eos": False,
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
@@ -257,6 +256,8 @@ def test_the_models_own_defaults_do_not_come_in(openai_stub: OpenAIStub) -> None
     wanted = {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
     assert {name: body[name] for name in wanted} == wanted
     assert body["ignore_eos"] is False
+    endless = sent(openai_stub, Request(prompt="a", params=SamplingParams(ignore_eos=True)))
+    assert endless["ignore_eos"] is True
 
 
 def test_openai_gets_only_what_it_knows(openai_stub: OpenAIStub) -> None:
@@ -401,10 +402,8 @@ def test_a_shorter_answer_where_the_context_ends(openai_stub: OpenAIStub) -> Non
 def test_parity_through_a_server(model_dir: Path) -> None:
     with stub_of(OpenAIStub, model_dir, str(model_dir)) as stub:
         prompts = [Request(prompt="What is"), Request(messages=(Message("user", "水为什么"),))]
-        options = {"openai": {"base_url": stub.url}}
-        (found,) = run_parity(
-            model_dir, ["openai"], prompts=prompts, new_tokens=12, options=options
-        ).engines
+        engines = [f"openai:base_url={stub.url}"]
+        (found,) = run_parity(model_dir, engines, prompts=prompts, new_tokens=12).engines
     assert (found.status, found.divergence) == ("passed", None), found.reason
     assert (found.positions, found.unscored) == (24, 0)
     assert found.max_delta is not None and found.max_delta < 1e-4
