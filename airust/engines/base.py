@@ -96,6 +96,8 @@ class Engine(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    # Engines that name the same sampler draw the same tokens for the same seed; "" is its own.
+    sampler: ClassVar[str] = ""
 
     @classmethod
     @abstractmethod

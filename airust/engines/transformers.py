@@ -60,6 +60,7 @@ class TransformersEngine(WorkerEngine[Prepared]):
     """A model in transformers, on the CPU or, where there is one, a GPU."""
 
     name: ClassVar[str] = "transformers"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         raw_prompt=True,
         token_ids=True,

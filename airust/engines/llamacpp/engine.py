@@ -62,6 +62,7 @@ class LlamaCppEngine(Engine):
     """A model in llama.cpp."""
 
     name: ClassVar[str] = "llamacpp"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         raw_prompt=True,
         token_ids=True,

@@ -93,6 +93,7 @@ class TorchEngine(Engine):
     """
 
     name: ClassVar[str] = "torch"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         chat=True,
         raw_prompt=True,
