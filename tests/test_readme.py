@@ -79,7 +79,9 @@ def test_airust_commands_exist_with_their_options(words: list[str]):
     if words == ["--help"]:
         return
     assert words[0] in COMMANDS
-    command = AIRUST.commands[words[0]]
+    command, rest = AIRUST, list(words)
+    while hasattr(command, "commands"):  # a folder of commands
+        command = command.commands[rest.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 

@@ -43,9 +43,9 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def thread_environment(threads: int) -> dict[str, str]:
-    """Variables that give every engine's thread pools the same size."""
-    return {name: str(threads) for name in THREAD_VARIABLES}
+def thread_environment(threads: int | None) -> dict[str, str]:
+    """Variables that give every engine's thread pools the same size; none leaves it to them."""
+    return {} if threads is None else {name: str(threads) for name in THREAD_VARIABLES}
 
 
 def thread_settings() -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""The command line: one small file a command.
+"""The command line: one small file a command, a folder for commands that belong together.
 
 A command's module holds ``run``, whose signature Typer turns into options and whose docstring
 into help, and ``EXAMPLE``, shown below the help. Heavy libraries are imported inside ``run``, so
-that ``airust --help`` answers at once.
+that ``airust --help`` answers at once. A folder names its commands in ``COMMANDS``.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from io import TextIOWrapper
@@ -19,7 +21,7 @@ from airust import __version__
 from airust.cli.errors import handled
 from airust.gpt.openmp import spin_briefly
 
-COMMANDS = ("train", "ask", "chat", "export", "engines", "parity", "report", "doctor")
+COMMANDS = ("train", "ask", "chat", "export", "engines", "parity", "bench", "report", "doctor")
 
 
 def build_app() -> typer.Typer:
@@ -33,11 +35,21 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(epilog="Start here: airust train --preset tiny --out runs/tiny")(_common)
-    for name in COMMANDS:
-        if find_spec(f"airust.cli.{name}") is not None:
-            module = import_module(f"airust.cli.{name}")
-            app.command(name, epilog=f"Example: {module.EXAMPLE}")(handled(module.run))
+    _add_commands(app, "airust.cli", COMMANDS)
     return app
+
+
+def _add_commands(app: typer.Typer, package: str, names: Sequence[str]) -> None:
+    for name in names:
+        if find_spec(f"{package}.{name}") is None:
+            continue
+        module = import_module(f"{package}.{name}")
+        if hasattr(module, "COMMANDS"):
+            group = typer.Typer(no_args_is_help=True, help=inspect.getdoc(module))
+            _add_commands(group, f"{package}.{name}", module.COMMANDS)
+            app.add_typer(group, name=name)
+        else:
+            app.command(name, epilog=f"Example: {module.EXAMPLE}")(handled(module.run))
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,13 +14,14 @@ first divergence at such a place is called a tie and is no failure. After it the
 rightly, and nothing more is compared in that prompt.
 
 Engines that compute in fewer bits than the reference (bfloat16, Q8_0) are another function by
-design. Their distance is reported in the same figures, and no verdict is passed on it.
+design. Their distance is reported in the same figures, and no verdict is passed on it, unless the
+caller says what is near enough.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -40,6 +41,7 @@ from airust.gpt.fingerprint import weights_sha256
 from airust.gpt.model import GPT
 from airust.types import AirustError, EngineError, Request, UserError
 
+TOLERANCE = 1e-3  # nats; the largest |delta logprob| that rounding in float32 explains
 TOP_K = 20  # alternatives compared at each position
 NO_STOP = -1  # a token id that never comes
 FLOAT32 = "float32"
@@ -131,8 +133,9 @@ def run_parity(
     engines: Sequence[str] | None = None,
     prompts: Sequence[Request] | None = None,
     new_tokens: int = 64,
-    tolerance: float = 1e-3,
+    tolerance: float | None = None,
     on_progress: Progress | None = None,
+    options: Mapping[str, Mapping[str, object]] | None = None,
 ) -> ParityReport:
     """Compare engines with the reference, one after another.
 
@@ -142,7 +145,9 @@ def run_parity(
             are installed.
         prompts: 25 built-in ones if None. They are shortened to leave room for the answer.
         new_tokens: of each answer, at most half of the model's context.
-        tolerance: the largest |delta logprob| that passes in float32.
+        tolerance: the largest |delta logprob| that passes; None for TOLERANCE in float32, and no
+            verdict in fewer bits.
+        options: further options, by the engine as it stands in ``engines``.
 
     Raises:
         UserError: the model cannot be read, or an engine is unknown. An engine that is not
@@ -164,15 +169,17 @@ def run_parity(
     )
     results = []
     for spec in specs:
-        result = _check_engine(spec, folder, answers, tolerance, on_progress)
-        results.append(replace(result, version=versions[parse_spec(spec)[0]]))
+        name, chosen = parse_spec(spec)
+        chosen |= (options or {}).get(spec, {})
+        result = _check_engine(spec, name, chosen, folder, answers, tolerance, on_progress)
+        results.append(replace(result, version=versions[name]))
     return ParityReport(
         model=str(model),
         weights_sha256=weights_sha256(folder),
         reference=f"airust.gpt, PyTorch {torch.__version__}, float32, no KV cache",
         prompts=len(answers),
         new_tokens=new_tokens,
-        tolerance=tolerance,
+        tolerance=TOLERANCE if tolerance is None else tolerance,
         engines=tuple(results),
     )
 
@@ -234,12 +241,13 @@ def _logprobs(model: GPT, ids: list[int]) -> Tensor:
 
 def _check_engine(
     spec: str,
+    name: str,
+    options: Mapping[str, object],
     folder: Path,
     answers: Sequence[Answer],
-    tolerance: float,
+    tolerance: float | None,
     on_progress: Progress | None,
 ) -> EngineParity:
-    name, options = parse_spec(spec)
     try:
         engine = load_engine(name, folder, **options)
     except AirustError as error:
@@ -255,7 +263,7 @@ def _compare(
     spec: str,
     engine: Engine,
     answers: Sequence[Answer],
-    tolerance: float,
+    tolerance: float | None,
     on_progress: Progress | None,
 ) -> EngineParity:
     scored: list[_Distance | None] = []
@@ -268,15 +276,16 @@ def _compare(
         greedy.append([t.token_id for t in engine.greedy(answer.prompt, len(answer.tokens))])
     found = [distance for distance in scored if distance is not None]
     max_delta = max((d.delta for d in found), default=None)
-    error = tolerance if max_delta is None else 2 * max_delta
+    allowed = TOLERANCE if tolerance is None else tolerance
+    error = allowed if max_delta is None else 2 * max_delta
     pairs = enumerate(zip(answers, greedy, strict=True))
-    left = [d for i, (answer, got) in pairs if (d := find_divergence(answer, got, error, i))]
+    left = [d for i, (answer, got) in pairs if (d := _divergence(i, answer, got, error))]
     real = [d for d in left if not d.tied]
     settings = engine.settings
-    if (numbers := fewer_bits(settings)) is not None:
+    if tolerance is None and (numbers := fewer_bits(settings)) is not None:
         status, reason = _distance_in_words(numbers, max_delta, len(left), len(answers))
     else:
-        status, reason = _verdict(max_delta, real, len(answers), tolerance)
+        status, reason = _verdict(max_delta, real, len(answers), allowed)
     return EngineParity(
         engine=spec,
         status=status,
@@ -334,25 +343,38 @@ def kl_divergence(reference: dict[int, float], score: ScoredToken) -> float:
     return max(total, 0.0)
 
 
-def find_divergence(
-    answer: Answer, got: Sequence[int | None], error: float, prompt: int = 0
+def _divergence(
+    prompt: int, answer: Answer, got: Sequence[int | None], error: float
 ) -> Divergence | None:
-    """Where an engine's tokens first leave an answer; None where they do not.
-
-    Args:
-        got: the engine's tokens; what it has beyond the answer's end does not count.
-        error: nats that two logprobs may be apart and still change places.
-        prompt: number of the prompt, for the result.
-    """
-    pairs = zip_longest(answer.tokens, got[: len(answer.tokens)])
-    position = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+    position = first_difference(answer.tokens, got[: len(answer.tokens)])
     if position is None:
         return None
     expected, top = answer.tokens[position], answer.top[position]
     token = got[position] if position < len(got) else None
-    gap = top[expected] - top[token] if token in top else None
+    gap = gap_between(top, expected, token)
     tied = gap is not None and gap <= error
     return Divergence(prompt, position, expected, token, answer.margin(position), gap, tied)
+
+
+def first_difference(one: Sequence[int | None], other: Sequence[int | None]) -> int | None:
+    """The first position at which two lists of tokens differ, or one of them has ended.
+
+    >>> first_difference([5, 6, 7], [5, 6, 8]), first_difference([5], [5, 6])
+    (2, 1)
+    """
+    pairs = enumerate(zip_longest(one, other, fillvalue=NO_STOP))
+    return next((i for i, (a, b) in pairs if a != b), None)
+
+
+def gap_between(top: Mapping[int, float], expected: int | None, got: int | None) -> float | None:
+    """Nats by which a model prefers one token to another; None where it does not list both.
+
+    Two engines whose logprobs differ by up to d may each choose the other one as long as the gap
+    is at most 2 d.
+    """
+    if expected is None or got is None or not {expected, got} <= top.keys():
+        return None
+    return top[expected] - top[got]
 
 
 def fewer_bits(settings: dict[str, object]) -> str | None:

@@ -1,7 +1,8 @@
 """Hugging Face transformers: any causal language model that AutoModelForCausalLM loads.
 
 The model and its KV cache are the library's; the loop around them is ours, so that cancelling,
-seeds and logprobs work as in our own engine. Requests run one after another.
+seeds and logprobs work as in our own engine. Requests run one after another. The library's
+tokenizer takes the spelling of a control token inside a text for that control token.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ from airust.types import (
 OPTIONS: dict[str, object] = {
     "dtype": "float32",  # float32, bfloat16 or float16
     "threads": None,  # CPU threads; None leaves it to PyTorch
+    "static_cache": False,  # a KV cache of fixed size that requests share, instead of growing ones
+    "compile": False,  # torch.compile the step of one token; needs static_cache, C++ compiler, time
 }
+CACHE_STEP = 256  # the static cache's size is a multiple of this, for few compiled sizes
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -71,9 +75,20 @@ class TransformersEngine(WorkerEngine[Prepared]):
         trim=True,
     )
 
-    def __init__(self, model: Any, tokenizer: Any, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        threads: int | None = None,
+        static_cache: bool = False,
+        compile_step: bool = False,
+    ) -> None:
         super().__init__(workers=1)
         self._model, self._tokenizer, self._threads = model, tokenizer, threads
+        self._static_cache = static_cache
+        self._cache: Any = None
+        self._cache_size = 0  # tokens
+        self._step = torch.compile(model) if compile_step else model
         self._tokenizing = threading.Lock()  # the Rust tokenizer refuses two users at a time
         config = model.config.get_text_config()
         limit = int(getattr(config, "max_position_embeddings", None) or 0)
@@ -83,6 +98,8 @@ class TransformersEngine(WorkerEngine[Prepared]):
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
             "threads": threads or torch.get_num_threads(),
+            "static_cache": static_cache,
+            "compile": compile_step,
         }
         self._eos = _as_ids(model.generation_config.eos_token_id) or _as_ids(config.eos_token_id)
         self._grammars = Grammars(self._vocabulary, self._vocab_size)
@@ -96,6 +113,9 @@ class TransformersEngine(WorkerEngine[Prepared]):
             raise UserError(f"dtype is {dtype!r} but must be one of: {', '.join(DTYPES)}.")
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise UserError(f"threads is {threads!r} but must be a whole number above 0.")
+        static, compiled = (_flag(name, values[name]) for name in ("static_cache", "compile"))
+        if compiled and not static:
+            raise UserError("compile needs a cache of fixed size; add static_cache=true.")
         path = find_model(model)
         import transformers
 
@@ -111,11 +131,14 @@ class TransformersEngine(WorkerEngine[Prepared]):
             raise UserError(f"transformers cannot load '{path}': {first_line(error)}.") from error
         if getattr(loaded, "_is_stateful", False):
             raise UserError(f"'{path}' is a recurrent model, which this engine does not run.")
-        return cls(loaded.to(device).eval(), tokenizer, threads)
+        engine = cls(loaded.to(device).eval(), tokenizer, threads, static, compiled)
+        if compiled:
+            engine._compile()
+        return engine
 
     @property
     def settings(self) -> dict[str, object]:
-        """What was loaded: dtype, device, threads."""
+        """What was loaded: dtype, device, threads, static_cache, compile."""
         return dict(self._settings)
 
     @property
@@ -202,9 +225,9 @@ class TransformersEngine(WorkerEngine[Prepared]):
     def _tokens(self, prepared: Prepared, job: Job) -> Iterator[tuple[int, Tensor]]:
         """Each chosen token with the logits (V) that it was chosen from."""
         params, dice = job.request.params, Dice(job.request.params.seed)
-        adjust, constraint = prepared.adjust, prepared.constraint
-        fresh, cache = prepared.prompt.ids, None
-        for _ in range(prepared.prompt.limit):
+        prompt, adjust, constraint = prepared.prompt, prepared.adjust, prepared.constraint
+        fresh, cache = prompt.ids, self._empty_cache(len(prompt.ids) + prompt.limit)
+        for _ in range(prompt.limit):
             if job.cancelled:
                 return
             out = self._forward(fresh, past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -218,7 +241,35 @@ class TransformersEngine(WorkerEngine[Prepared]):
             fresh = [token]
 
     def _forward(self, ids: Sequence[int], **arguments: Any) -> Any:
-        return self._model(torch.tensor([list(ids)], device=self._model.device), **arguments)
+        forward = self._step if len(ids) == 1 and arguments["use_cache"] else self._model
+        return forward(torch.tensor([list(ids)], device=self._model.device), **arguments)
+
+    def _empty_cache(self, tokens: int) -> Any:
+        """A cache with room for so many tokens; None for one that grows."""
+        if not self._static_cache:
+            return None
+        if self._cache_size < tokens:
+            from transformers import StaticCache
+
+            self._cache_size = min(-(-tokens // CACHE_STEP) * CACHE_STEP, self._context)
+            self._cache = StaticCache(self._model.config, max_cache_len=self._cache_size)
+        self._cache.reset()
+        return self._cache
+
+    @torch.inference_mode()
+    def _compile(self) -> None:
+        """Compile now: here a failure is clear, and the first request is as quick as the others.
+
+        Raises:
+            UserError: it does not work here.
+        """
+        cache = self._empty_cache(min(CACHE_STEP, self._context))
+        try:
+            with self._with_threads():
+                for _ in range(2):  # the second call is compiled anew, for a cache that is there
+                    self._forward([0], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        except Exception as error:
+            raise UserError(f"torch.compile fails here: {first_line(error)}.") from error
 
     def _event(self, token: int, logits: Tensor, text: str, logprobs: int | None) -> TokenEvent:
         if logprobs is None:
@@ -263,7 +314,7 @@ class TransformersEngine(WorkerEngine[Prepared]):
     def close(self) -> None:
         """Cancel what runs and free the model."""
         super().close()
-        self._model = None
+        self._model = self._step = self._cache = None
 
 
 @contextlib.contextmanager
@@ -278,6 +329,12 @@ def _quiet(logging: Any) -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"{name} is {value!r} but must be true or false.")
+    return value
 
 
 def _as_ids(value: int | Sequence[int] | None) -> frozenset[int]:

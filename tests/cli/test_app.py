@@ -13,7 +13,14 @@ from airust.cli import COMMANDS, build_app
 from airust.cli.errors import handled
 from airust.types import AirustError, UserError
 
-REGISTERED = [command.name for command in build_app().registered_commands]
+APP = build_app()
+REGISTERED = [command.name for command in APP.registered_commands]
+GROUPS = {
+    group.name: [command.name for command in group.typer_instance.registered_commands]
+    for group in APP.registered_groups
+}
+WORDS = [(name,) for name in REGISTERED]
+WORDS += [(group, name) for group, names in GROUPS.items() for name in names]
 
 
 def failing_app(error: BaseException) -> typer.Typer:
@@ -61,14 +68,20 @@ def test_every_command_is_listed_in_order(airust):
     done = airust("--help")
     assert done.exit_code == 0
     assert [name for name in COMMANDS if name in REGISTERED] == REGISTERED
-    assert all(f" {name} " in done.stdout for name in REGISTERED)
+    assert {*REGISTERED, *GROUPS} == set(COMMANDS)
+    assert all(f" {name} " in done.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", REGISTERED)
-def test_help_shows_an_example(airust, name):
-    done = airust(name, "--help")
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_help_shows_an_example(airust, words):
+    done = airust(*words, "--help")
     assert done.exit_code == 0
-    assert f"Example: airust {name}" in done.stdout
+    assert f"Example: airust {' '.join(words)}" in done.stdout
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_lists_its_commands(airust, group):
+    assert all(f" {name} " in airust(group).output for name in GROUPS[group])
 
 
 def test_module_and_script_are_the_same_program():

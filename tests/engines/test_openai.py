@@ -262,7 +262,6 @@ def test_everything_a_vllm_server_takes(openai_stub: OpenAIStub) -> None:
         "prompt": [5, 6],
         "logprobs": 2,
     }
-    assert sent(openai_stub, chat(ignore_eos=True))["ignore_eos"] is True
 
 
 def test_the_models_own_defaults_do_not_come_in(openai_stub: OpenAIStub) -> None:
@@ -271,6 +270,8 @@ def test_the_models_own_defaults_do_not_come_in(openai_stub: OpenAIStub) -> None
     wanted = {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
     assert {name: body[name] for name in wanted} == wanted
     assert body["ignore_eos"] is False
+    endless = sent(openai_stub, Request(prompt="a", params=SamplingParams(ignore_eos=True)))
+    assert endless["ignore_eos"] is True
 
 
 @pytest.mark.parametrize(("seed", "sent_as"), [(7, 7), (-1, 2**31 - 1), (2**70 + 3, 3)])

@@ -94,6 +94,12 @@ def test_fewer_bits_are_measured_and_not_judged(model_dir: Path) -> None:
         assert found.dtype is not None and found.dtype != "float32"
         assert found.reason.startswith(f"In {found.dtype} a logprob is off by up to ")
     assert report.passed
+    judged = run_parity(
+        model_dir, ["torch"], FEW[:1], 8, 5.0, options={"torch": {"dtype": "bfloat16"}}
+    )
+    assert (judged.engines[0].status, judged.engines[0].dtype) == ("passed", "bfloat16")
+    strict = run_parity(model_dir, ["torch:dtype=bfloat16"], FEW[:1], 8, 1e-6)
+    assert (strict.engines[0].status, strict.passed) == ("failed", False)
 
 
 def test_an_option_that_an_engine_does_not_know(model_dir: Path) -> None:
