@@ -11,15 +11,20 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from airust.bench.host import thread_environment
+from airust.bench.host import THREAD_VARIABLES, thread_environment
 from airust.types import AirustError
 
 STDERR_TAIL = 400  # characters of a crashed worker's last words that are kept
 
 
 def run_worker(job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    """Run one job; a crash or a timeout is a result with an ``error``, never an exception."""
-    with tempfile.TemporaryFile() as errors, _start(job["threads"], errors) as child:
+    """Run one job; a crash or a timeout is a result with an ``error``, never an exception.
+
+    ``job["threads"]`` are the cores of the process. Thread pools have the same size unless
+    ``job["pool"]`` gives another, or None for whatever the engine does by itself.
+    """
+    pool = job.get("pool", job["threads"])
+    with tempfile.TemporaryFile() as errors, _start(pool, errors) as child:
         try:
             out = _exchange(child, job, timeout_s)
         except subprocess.TimeoutExpired:
@@ -40,21 +45,22 @@ def check_result(result: dict[str, Any], what: str) -> dict[str, Any]:
     return result
 
 
-def child_environment(threads: int) -> dict[str, str]:
+def child_environment(pool: int | None) -> dict[str, str]:
     """The same thread pools for all, no network, and the airust that runs this."""
     root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     settings = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": search}
-    return os.environ | thread_environment(threads) | settings
+    inherited = {name: v for name, v in os.environ.items() if name not in THREAD_VARIABLES}
+    return inherited | thread_environment(pool) | settings
 
 
-def _start(threads: int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(pool: int | None, errors: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "airust.bench.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env=child_environment(threads),
+        env=child_environment(pool),
     )
 
 

@@ -7,6 +7,8 @@ Definitions, the same for every engine and independent of how it reports tokens:
 * **decode rate** at S streams, tokens/s in total: (n2 - n1) / (t2 - t1), where S requests
   submitted together gave n1 tokens in t1 seconds, and S others n2 tokens in t2 seconds. The slope
   leaves out prefill and what a request costs once;
+* **streamed rate** at one stream, tokens/s: (n - 1) / time between an answer's first event and
+  its last. It must agree with the decode rate, which knows nothing of single events;
 * **CPU time**, s: user and system time of all threads of the process.
 
 Token counts are the engine's own usage figures; whether they are true is checked against the
@@ -78,13 +80,19 @@ class StepResult:
 def run_workload(engine: Engine, workload: Workload, seconds: float) -> Iterator[StepResult]:
     """Work through the steps, warm-up first.
 
+    An engine that answers one request after another decodes many streams at the rate of a few,
+    by the definition above: only the point with the fewest streams is measured.
+
     After ``seconds`` only what a point lacks is done, one timed repeat, so that a slow engine
     costs bounded time and still has every point.
     """
     deadline = time.perf_counter() + seconds
     timed: set[tuple[str, int]] = set()
+    few = min(workload.spec.streams)
     for step in workload.steps:
         point = (step.kind, step.streams)
+        if step.kind == "decode" and step.streams > few and not engine.capabilities.batching:
+            continue
         if (step.warmup or point in timed) and time.perf_counter() > deadline:
             continue
         if not step.warmup:
@@ -148,6 +156,11 @@ def decode_rate(short: BatchResult, long: BatchResult) -> float | None:
     return tokens / seconds if tokens > 0 and seconds > 0 else None
 
 
+def _streamed_rate(answer: Answer) -> float | None:
+    seconds = answer.total_s - (answer.first_s or 0.0)
+    return (answer.tokens - 1) / seconds if answer.tokens > 1 and seconds > 0 else None
+
+
 def _tokens(answers: Sequence[Answer]) -> int:
     return sum(answer.tokens for answer in answers)
 
@@ -158,6 +171,8 @@ def step_values(result: StepResult) -> dict[str, float]:
     if step.kind == "decode":
         rate = decode_rate(result.batches[0], last)
         values = {f"cpu_per_token_{step.streams}": last.cpu_s / max(1, _tokens(last.answers))}
+        if step.streams == 1 and (streamed := _streamed_rate(last.answers[0])):
+            values["streamed_1"] = streamed
         return values | ({f"decode_{step.streams}": rate} if rate else {})
     answer = last.answers[0]
     if answer.first_s is None:

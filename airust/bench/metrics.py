@@ -67,6 +67,13 @@ def withheld(launches: Sequence[dict[str, Any]], label: str) -> str | None:
     return None
 
 
+def loaded_settings(launches: Sequence[dict[str, Any]], label: str) -> dict[str, Any]:
+    """What the engine said it had loaded: dtype, threads and the like."""
+    found = (launch.get("settings") for launch in launches if launch["label"] == label)
+    settings: dict[str, Any] = next(filter(None, found), {})
+    return {"settings": settings, "dtype": settings.get("dtype")}
+
+
 def summary(
     launches: Sequence[dict[str, Any]], labels: Sequence[str], streams: Sequence[int], seed: int
 ) -> dict[str, Any]:
@@ -116,6 +123,16 @@ def _ratio(values: Blocks, baseline: Blocks, band: float | None, seed: int) -> d
     interval = ratio(*_paired(values, baseline), seed=seed)
     found = "not known" if band is None else verdict(interval, band)
     return interval.to_dict() | {"verdict": found}
+
+
+def cross_check(launches: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Label -> decode rate at one stream / the rate at which one answer streams; 1 is right."""
+    found = {}
+    for label in dict.fromkeys(record["label"] for record in launches):
+        both = _paired(collect(launches, label, "decode_1"), collect(launches, label, "streamed_1"))
+        if both[0]:
+            found[label] = ratio(*both).estimate
+    return found
 
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

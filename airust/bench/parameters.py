@@ -51,7 +51,7 @@ class Parameters:
             ("parity_tokens", 1, None),
             ("seed", 0, None),
         ):
-            _check_whole(name, getattr(self, name), least, most)
+            check_whole(name, getattr(self, name), least, most)
         if not self.seconds_per_launch > 0:
             raise UserError(f"seconds_per_launch is {self.seconds_per_launch} but must be above 0.")
 
@@ -88,7 +88,12 @@ class Parameters:
         return shlex.join(words)
 
 
-def _check_whole(name: str, value: object, least: int, most: int | None) -> None:
+def check_whole(name: str, value: object, least: int, most: int | None) -> None:
+    """Refuse a value that is no whole number within limits; None passes.
+
+    Raises:
+        UserError: says what the limits are.
+    """
     if value is None:
         return
     right = isinstance(value, int) and not isinstance(value, bool) and value >= least

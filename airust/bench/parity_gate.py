@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from airust.bench.child import check_result, run_worker
 from airust.bench.runner import Entry
+from airust.engines.registry import write_spec
 
 PARITY_TIMEOUT_S = 600.0
+EXACT = 1e-3  # nats; the largest difference of a logprob that passes in float32
+ROUGH = 0.25  # where weights are rounded to 16 bits or fewer
+PRECISION = ("dtype", "quantize")  # options that decide about rounding
 
 
 def prove(job: dict[str, Any], engines: Sequence[str]) -> dict[str, Any]:
@@ -35,6 +40,20 @@ def prove(job: dict[str, Any], engines: Sequence[str]) -> dict[str, Any]:
     return {**good[0], "engines": found, "passed": False}
 
 
+def prove_entry(job: dict[str, Any], entry: Entry) -> dict[str, Any]:
+    """The parity of one engine with its options, in a process of its own.
+
+    The result is that of ``ParityReport.to_dict`` with this one engine under its label; where
+    the process failed, only the engine's part of it is there.
+    """
+    limit = tolerance(entry.options)
+    job = job | {"engines": [write_spec(entry.engine, entry.options)], "tolerance": limit}
+    result = run_worker(job, PARITY_TIMEOUT_S)
+    report = {"tolerance": limit, **({} if result["error"] else result["parity"])}
+    found = _crashed(entry.engine, result["error"]) if result["error"] else report["engines"][0]
+    return report | {"engines": [found | {"engine": entry.label}]}
+
+
 def _crashed(engine: str, error: str) -> dict[str, Any]:
     empty = ("version", "dtype", "settings", "max_delta", "mean_delta", "max_kl", "mean_kl")
     return {
@@ -47,29 +66,49 @@ def _crashed(engine: str, error: str) -> dict[str, Any]:
     }
 
 
-def gate(parity: dict[str, Any]) -> list[dict[str, Any]]:
+def tolerance(options: Mapping[str, object]) -> float:
+    """How far logprobs may be off with these options of an engine.
+
+    >>> tolerance({"threads": 2}), tolerance({"dtype": "bfloat16"})
+    (0.001, 0.25)
+    """
+    chosen = {options.get(name) for name in PRECISION} - {None, "float32", "f32"}
+    return ROUGH if chosen else EXACT
+
+
+def gate(parity: dict[str, Any], pool: int | None) -> list[dict[str, Any]]:
     """One entry an engine: ``reason`` is None where it may be timed.
+
+    Args:
+        pool: size of the thread pools.
 
     In a timed run an engine may leave the reference only at a tie: where the two likeliest
     tokens are closer than two logprobs that are each off by the tolerance.
     """
     return [
-        {
-            "label": found["engine"],
-            "engine": found["engine"],
-            "options": {},
-            "tolerance": 2 * parity["tolerance"],
-            "dtype": found["dtype"],
-            "settings": found["settings"],
-            "reason": None if found["passed"] else f"parity {found['status']}: {found['reason']}",
-        }
+        gated(Entry(found["engine"], found["engine"], pool=pool), parity["tolerance"], found)
         for found in parity["engines"]
     ]
 
 
+def gated(entry: Entry, limit: float, found: dict[str, Any]) -> dict[str, Any]:
+    """An entry with what its parity check found."""
+    return entry.to_dict() | {
+        "tolerance": 2 * limit,
+        "dtype": found["dtype"],
+        "settings": found["settings"],
+        "reason": None if _agrees(found, limit) else f"parity {found['status']}: {found['reason']}",
+    }
+
+
+def _agrees(found: dict[str, Any], limit: float) -> bool:
+    """It passed, or it computes in fewer bits and is no further off than those explain."""
+    return bool(found["passed"]) or (found["status"] == "measured" and found["max_delta"] <= limit)
+
+
 def read_entry(record: dict[str, Any]) -> Entry:
     """What the launches need of an entry."""
-    return Entry(record["label"], record["engine"], record["options"], record["tolerance"])
+    return Entry(**{field.name: record[field.name] for field in fields(Entry)})
 
 
 def choose_requests(count: int | None) -> list[Any] | None:
@@ -98,6 +137,7 @@ def run_parity_job(job: dict[str, Any]) -> dict[str, Any]:
         engines,
         prompts=choose_requests(job["prompts"]),
         new_tokens=job["new_tokens"],
-        on_progress=on_progress,
+        tolerance=job.get("tolerance", EXACT),
+        on_progress=on_progress if "progress" in job else None,
     ).to_dict()
     return report | {"model": Path(job["model"]).name}  # no path of this machine

@@ -11,13 +11,13 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from airust.bench.child import run_worker
+from airust.bench.contention import HostActivity
 from airust.bench.measure import Answer, BatchResult, StepResult, step_values
 from airust.bench.verify import Reference, check_answer, count_checks
 from airust.bench.workload import Workload, read_step
@@ -35,6 +35,7 @@ class Entry:
     engine: str
     options: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-3  # margin up to which leaving the reference counts as a tie
+    pool: int | None = None  # size of every thread pool; None leaves it to the engine
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -46,18 +47,17 @@ class RunSettings:
     """How the entries are launched."""
 
     launches: int  # blocks
-    threads: int  # cores and thread-pool size of every engine
+    threads: int  # cores of every engine
     seconds: float  # after which a launch leaves out further repeats
     seed: int = 0
+    timeout_s: float = LAUNCH_TIMEOUT_S  # after which a launch has stalled
 
 
 def with_aa_pair(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """The entries and the first one again."""
     if not entries:
         return ()
-    first = entries[0]
-    twin = Entry(first.label + AA_SUFFIX, first.engine, first.options, first.tolerance)
-    return (*entries, twin)
+    return (*entries, replace(entries[0], label=entries[0].label + AA_SUFFIX))
 
 
 def schedule(entries: Sequence[Entry], launches: int, seed: int) -> list[tuple[int, Entry]]:
@@ -101,18 +101,19 @@ class Bench:
             "model": str(self.model),
             "options": entry.options,
             "threads": self.settings.threads,
+            "pool": entry.pool,
             "workload": self.workload.to_dict(),
             "seconds": self.settings.seconds,
         }
-        host, start = _HostLoad(), time.perf_counter()
-        result = run_worker(job, LAUNCH_TIMEOUT_S)
+        host, start = HostActivity(), time.perf_counter()
+        result = run_worker(job, self.settings.timeout_s)
         wall = time.perf_counter() - start
         steps = result.pop("steps", [])
         checks = count_checks(self._checks(steps, entry.tolerance))
         record = {
             "label": entry.label,
             "wall_s": wall,
-            **host.since(),
+            **host.since(result.get("cpu_s")),
             **result,
             "checks": checks,
             "steps": [_compact(step) for step in steps],
@@ -121,7 +122,7 @@ class Bench:
         if not record["error"] and checks["wrong"]:
             record["error"] = f"{checks['wrong']} wrong answers, the first: {checks['first_wrong']}"
         if not record["error"]:
-            record["values"] = _values(steps, result)
+            record["values"] = _values(steps, result, self.workload.spec.streams)
         return record
 
     def _checks(self, steps: list[dict[str, Any]], tolerance: float) -> Iterator[Any]:
@@ -138,7 +139,9 @@ class Bench:
                     )
 
 
-def _values(steps: list[dict[str, Any]], result: dict[str, Any]) -> dict[str, list[float]]:
+def _values(
+    steps: list[dict[str, Any]], result: dict[str, Any], streams: Sequence[int]
+) -> dict[str, list[float]]:
     """Metric -> the repeats of this launch; warm-up left out."""
     values: dict[str, list[float]] = {
         "load": [result["load_s"]],
@@ -148,6 +151,11 @@ def _values(steps: list[dict[str, Any]], result: dict[str, Any]) -> dict[str, li
         if not step["step"]["warmup"]:
             for name, value in step_values(_step_result(step)).items():
                 values.setdefault(name, []).append(value)
+    if not result["batching"]:
+        few = min(streams)
+        for name, count in product(("decode", "cpu_per_token"), streams):
+            if f"{name}_{few}" in values:
+                values[f"{name}_{count}"] = values[f"{name}_{few}"]
     return values
 
 
@@ -176,20 +184,3 @@ def _compact(step: dict[str, Any]) -> dict[str, Any]:
             for batch in step["batches"]
         ],
     }
-
-
-class _HostLoad:
-    """How busy the rest of the machine was, so that a contended launch can be seen as one."""
-
-    def __init__(self) -> None:
-        self.times = psutil.cpu_times()
-
-    def since(self) -> dict[str, Any]:
-        """Share of processor time stolen by the hypervisor, and the load average."""
-        now = psutil.cpu_times()
-        spent = sum(now) - sum(self.times)
-        stolen = getattr(now, "steal", 0.0) - getattr(self.times, "steal", 0.0)
-        return {
-            "steal_share": stolen / spent if spent > 0 else 0.0,
-            "load_average": psutil.getloadavg()[0],
-        }

@@ -14,8 +14,9 @@ from typing import Any
 
 from airust.bench import host
 from airust.bench.child import check_result, run_worker
+from airust.bench.engine_plan import check_installed, installed_engines
 from airust.bench.learning import read_evaluation, read_others, read_training
-from airust.bench.metrics import shares, summary, withheld
+from airust.bench.metrics import loaded_settings, shares, summary, withheld
 from airust.bench.parameters import Parameters
 from airust.bench.parity_gate import gate, prove, read_entry
 from airust.bench.progress import tell
@@ -33,7 +34,6 @@ REFERENCE_TIMEOUT_S = 300.0
 CEILINGS_TIMEOUT_S = 120.0
 RESULTS_FILE, LAUNCHES_FILE, PROGRESS_FILE = "results.json", "launches.jsonl", ".progress"
 BASELINE = "torch"  # the engine that ratios refer to and that runs twice
-ECHO = "dummy"  # computes no model: nothing to time
 
 
 class Session:
@@ -96,7 +96,7 @@ class Session:
 
     def run(self) -> dict[str, Any]:
         """Time every engine that passed, in interleaved launches."""
-        self.results["entries"] = gate(self.results["parity"])
+        self.results["entries"] = gate(self.results["parity"], self.given.cores)
         passed = [record for record in self.results["entries"] if record["reason"] is None]
         entries = with_aa_pair([read_entry(record) for record in passed])
         twins = [passed[0] | {"label": entries[-1].label}] if passed else []
@@ -125,7 +125,7 @@ class Session:
         for record in self.results["entries"]:
             if record["reason"] is None:
                 record["reason"] = withheld(launches, record["label"])
-                record |= _loaded_settings(launches, record["label"])
+                record |= loaded_settings(launches, record["label"])
         labels = [r["label"] for r in self.results["entries"] if _was_timed(r, launches)]
         if all(record["reason"] for record in self.results["entries"]):
             self.save()
@@ -163,17 +163,10 @@ def choose_engines(names: Sequence[str] | None) -> list[str]:
     Raises:
         UserError: an engine is unknown or not installed.
     """
-    known = {engine.name: engine for engine in list_engines()}
     if names is None:
-        here = [name for name, e in known.items() if e.available and not e.remote]
-        return [name for name in here if name != ECHO]
+        return installed_engines()
     for name in names:
-        if name not in known:
-            raise UserError(f"There is no engine '{name}'; the engines are: {', '.join(known)}.")
-        if not known[name].available:
-            raise UserError(
-                f"The engine '{name}' is not installed; install with: {known[name].install_hint}"
-            )
+        check_installed(name)
     if not names or len(set(names)) < len(names):
         raise UserError("engines must be different names, and at least one.")
     return sorted(names, key=lambda name: name != BASELINE)
@@ -190,10 +183,3 @@ def missing_engines() -> list[dict[str, str]]:
 
 def _was_timed(record: dict[str, Any], launches: Sequence[dict[str, Any]]) -> bool:
     return any(launch["label"] == record["label"] for launch in launches)
-
-
-def _loaded_settings(launches: Sequence[dict[str, Any]], label: str) -> dict[str, Any]:
-    """What the engine said it had loaded: dtype, threads and the like."""
-    found = (launch.get("settings") for launch in launches if launch["label"] == label)
-    settings: dict[str, Any] = next(filter(None, found), {})
-    return {"settings": settings, "dtype": settings.get("dtype")}

@@ -16,7 +16,9 @@ standard error alone and Student's t the width:
     log estimate +- t(0.975, L - 1) * s,    s = bootstrap standard error * sqrt(L / (L - 1))
 
 A ratio is taken **block by block** (launch k of one engine against launch k of the other, run
-close in time), and the logarithms of these L ratios go through the same bootstrap.
+close in time), and the logarithms of these L ratios go through the same bootstrap. Two runs at
+other times have no blocks in common; their change adds both variances, with the degrees of freedom
+of Welch (1947).
 
 >>> summarise([[9.0, 10.0, 30.0], [10.0, 10.0]]).estimate
 10.0
@@ -29,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -80,19 +83,44 @@ def ratio(numerator: Samples, denominator: Samples, seed: int = 0) -> Interval:
     return _interval([math.log(launch_value(a) / launch_value(b)) for a, b in pairs], seed)
 
 
+def change(before: Samples, after: Samples, seed: int = 0) -> Interval:
+    """After over before, of two runs that share no blocks."""
+    old, new = ([math.log(launch_value(x)) for x in samples] for samples in (before, after))
+    centre, few = _centre(new) - _centre(old), min(len(old), len(new))
+    if few < 2:
+        return _bounded(centre, None, few)
+    errors = [_error(logs, seed) for logs in (old, new)]
+    total = sum(error**2 for error in errors)
+    parts = sum(e**4 / (len(x) - 1) for e, x in zip(errors, (old, new), strict=True))
+    degrees = total**2 / parts if parts else few - 1
+    return _bounded(centre, student_t(degrees) * math.sqrt(total), few)
+
+
 def _interval(logs: list[float], seed: int) -> Interval:
     if not logs:
         raise ValueError("an interval needs at least one launch")
     count = len(logs)
-    centre = float(np.mean(logs))
+    width = student_t(count - 1) * _error(logs, seed) if count > 1 else None
+    return _bounded(_centre(logs), width, count)
+
+
+def _centre(logs: list[float]) -> float:
+    return float(np.mean(logs))
+
+
+def _error(logs: list[float], seed: int) -> float:
+    """The standard error of the mean, by bootstrap."""
+    count = len(logs)
+    draws = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
+    return float(np.asarray(logs)[draws].mean(axis=1).std()) * math.sqrt(count / (count - 1))
+
+
+def _bounded(centre: float, width: float | None, launches: int) -> Interval:
     # Rounding noise of log and exp: 10.000000000000002 reads as a difference where there is none.
     estimate = float(f"{math.exp(centre):.12g}")
-    if count < 2:
-        return Interval(estimate, None, None, count)
-    draws = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
-    spread = float(np.asarray(logs)[draws].mean(axis=1).std())
-    width = student_t(count - 1) * spread * math.sqrt(count / (count - 1))
-    return Interval(estimate, math.exp(centre - width), math.exp(centre + width), count)
+    if width is None:
+        return Interval(estimate, None, None, launches)
+    return Interval(estimate, math.exp(centre - width), math.exp(centre + width), launches)
 
 
 def aa_band(first: Samples, second: Samples) -> float:
@@ -116,7 +144,8 @@ def verdict(interval: Interval, band: float = 1.0) -> Verdict:
     return "higher" if interval.low > 1 else "lower"
 
 
-def student_t(degrees: int, confidence: float = CONFIDENCE) -> float:
+@cache
+def student_t(degrees: float, confidence: float = CONFIDENCE) -> float:
     """The two-sided quantile of Student's t distribution, by bisection on its integral.
 
     >>> round(student_t(2), 3)
@@ -129,7 +158,7 @@ def student_t(degrees: int, confidence: float = CONFIDENCE) -> float:
     return (low + high) / 2
 
 
-def _mass(t: float, degrees: int) -> float:
+def _mass(t: float, degrees: float) -> float:
     """P(-t < T < t): the substitution x = sqrt(n) tan(a) turns the density into cos(a)^(n-1)."""
     angles = np.linspace(0, math.atan(t / math.sqrt(degrees)), 2001)
     area = float(np.trapezoid(np.cos(angles) ** (degrees - 1), angles))

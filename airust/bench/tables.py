@@ -163,21 +163,31 @@ def _differences(report: dict[str, Any]) -> Iterable[str]:
 
 def metric_table(results: Results, key: str) -> str:
     """One metric: estimate, interval, ratio to the baseline, share of the ceiling."""
-    metric = _metric(results, key)
-    found = results.get("summary", {}).get(key, {"engines": {}, "ratios": {}, "aa_band": None})
-    if not found["engines"]:
+    metric, rows = _metric(results, key), metric_rows(results, key)
+    if not rows:
         return f"*{metric.title}: nothing was timed.*"
-    share = results["shares"].get(key)
+    share = ["share of ceiling"] if results["shares"].get(key) else []
     header = ["engine", metric.unit, "95% interval", "launches", f"against {results['baseline']}"]
-    header += ["verdict", *(["share of ceiling"] if share else [])]
-    rows = []
-    for label, value in found["engines"].items():
-        row = [label, number(value["estimate"] * metric.scale), _range(value, metric.scale)]
-        row += [str(value["launches"]), *_ratio(found["ratios"].get(label), metric)]
-        if share:
-            row.append(percent(share[label]["share"]) if label in share else NOTHING)
-        rows.append(row)
-    return "\n\n".join((f"**{metric.title}**", table(header, rows), _band(found["aa_band"])))
+    kept = len(header) + 1 + len(share)
+    body = table([*header, "verdict", *share], [row[:kept] for row in rows])
+    return "\n\n".join((f"**{metric.title}**", body, _band(results["summary"][key]["aa_band"])))
+
+
+def metric_rows(results: Results, key: str) -> list[list[str]]:
+    """An engine a row: name, estimate, interval, launches, ratio, verdict, share of the ceiling."""
+    metric, share = _metric(results, key), results.get("shares", {}).get(key, {})
+    found = results.get("summary", {}).get(key, {"engines": {}, "ratios": {}})
+    return [
+        [
+            label,
+            number(value["estimate"] * metric.scale),
+            _range(value, metric.scale),
+            str(value["launches"]),
+            *_ratio(found["ratios"].get(label), metric),
+            percent(share[label]["share"]) if label in share else NOTHING,
+        ]
+        for label, value in found["engines"].items()
+    ]
 
 
 def _metric(results: Results, key: str) -> Metric:

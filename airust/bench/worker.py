@@ -72,6 +72,7 @@ def launch(job: dict[str, Any]) -> dict[str, Any]:
         "memory_before_bytes": before,
         "memory_loaded_bytes": memory_bytes(),
         "settings": engine.settings,
+        "batching": engine.capabilities.batching,
     }
     with engine:
         steps = run_workload(engine, workload, job["seconds"])

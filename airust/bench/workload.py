@@ -10,9 +10,12 @@ A launch works through *points*; each point is repeated, the first time as warm-
 =======  =========================================================================
 ttft     one request of ``prompt_tokens``, one new token
 prefill  one request of ``prefill_tokens``, one new token
-decode   S requests at once of ``prompt_tokens``; ``short_tokens`` new tokens, then
-         S fresh ones with ``new_tokens``: the slope between the two is the rate
+decode   S requests at once of ``prompt_tokens``; a quarter of the new tokens, then
+         S fresh ones with all of them: the slope between the two is the rate
 =======  =========================================================================
+
+Many streams get shorter answers than a few: ``BATCH_TOKENS`` together, so that no batch takes
+long, but never under 16 each. The warm-up of a decode point has short answers alone.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:  # a worker reads prompts and must not pay for what its engine
 
 PointKind = Literal["ttft", "prefill", "decode"]
 ATTEMPTS = 200
+BATCH_TOKENS = 512  # of all answers of a batch, about
 HEADER_TOKENS = 16  # a reused prefix of at most this length is the ChatML header, not a cache hit
 
 
@@ -48,9 +52,10 @@ class WorkloadSpec:
 
     prompt_tokens: int = 64  # per prompt, ChatML header included
     prefill_tokens: int = 192  # per prompt of the prefill point
-    new_tokens: int = 32  # per answer of the decode points
+    new_tokens: int = 32  # per answer of the decode points; many streams get fewer
     streams: tuple[int, ...] = (1, 4, 16)  # S: requests at once
     repeats: int = 5  # of each point within a launch, after one warm-up
+    batch_repeats: int | None = None  # of those with several streams, where that is another number
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -60,15 +65,20 @@ class WorkloadSpec:
                 raise UserError(f"{name} is {size} but must be at least {HEADER_TOKENS}.")
         if self.new_tokens < 8:
             raise UserError(f"new_tokens is {self.new_tokens} but must be at least 8.")
-        if self.repeats < 1:
-            raise UserError(f"repeats is {self.repeats} but must be at least 1.")
+        for name in ("repeats", "batch_repeats"):
+            if (times := getattr(self, name)) is not None and times < 1:
+                raise UserError(f"{name} is {times} but must be at least 1.")
         if not self.streams or min(self.streams) < 1 or len(set(self.streams)) < len(self.streams):
             raise UserError("streams must be different numbers of at least 1.")
 
-    @property
-    def short_tokens(self) -> int:
-        """The shorter of the two answers between which the decode rate is the slope."""
-        return max(2, self.new_tokens // 4)
+    def answer_tokens(self, streams: int) -> tuple[int, int]:
+        """New tokens of the two answers between which the decode rate is the slope.
+
+        >>> WorkloadSpec(new_tokens=64).answer_tokens(1), WorkloadSpec().answer_tokens(64)
+        ((16, 64), (4, 16))
+        """
+        long = min(self.new_tokens, max(16, BATCH_TOKENS // streams))
+        return max(2, long // 4), long
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -109,6 +119,13 @@ class Workload:
     prompts: tuple[Prompt, ...]
     steps: tuple[Step, ...]
 
+    def outline(self, most_streams: int) -> Workload:
+        """A quick look over the same prompts: prefill, half answers to fewer streams."""
+        most = max(most_streams, min(self.spec.streams))
+        kept = [step for step in self.steps if step.kind != "ttft" and step.streams <= most]
+        spec = replace(self.spec, streams=tuple(s for s in self.spec.streams if s <= most))
+        return replace(self, spec=spec, steps=tuple(map(_shortened, kept)))
+
     def sha256(self) -> str:
         """A fingerprint of the prompts' token ids."""
         ids = json.dumps([p.token_ids for p in self.prompts], separators=(",", ":"))
@@ -130,6 +147,11 @@ def read_step(values: dict[str, Any]) -> Step:
     """A step from its dict, also after a trip through JSON."""
     batches = (Batch(tuple(b["prompts"]), b["max_tokens"]) for b in values["batches"])
     return Step(values["kind"], values["streams"], values["warmup"], tuple(batches))
+
+
+def _shortened(step: Step) -> Step:
+    batches = (replace(b, max_tokens=max(1, b.max_tokens // 2)) for b in step.batches)
+    return replace(step, batches=tuple(batches))
 
 
 def default_spec(context: int, **given: Any) -> WorkloadSpec:
@@ -172,8 +194,13 @@ def make_workload(tokenizer: Tokenizer, spec: WorkloadSpec) -> Workload:
         steps.append(Step("ttft", 1, warmup, (batch(1, size, 1),)))
         steps.append(Step("prefill", 1, warmup, (batch(1, spec.prefill_tokens, 1),)))
         for streams in spec.streams:
-            pair = (batch(streams, size, spec.short_tokens), batch(streams, size, spec.new_tokens))
-            steps.append(Step("decode", streams, warmup, pair))
+            if streams > 1 and repeat > (spec.batch_repeats or spec.repeats):
+                continue
+            short, long = spec.answer_tokens(streams)
+            batches = [batch(streams, size, short)]
+            if not warmup:
+                batches.append(batch(streams, size, long))
+            steps.append(Step("decode", streams, warmup, tuple(batches)))
     prompts = make_prompts(tokenizer, lengths, spec.seed)
     return Workload(spec, prompts, tuple(steps))
 
@@ -201,10 +228,9 @@ def make_prompts(tokenizer: Tokenizer, lengths: Sequence[int], seed: int) -> tup
 
 def _texts(seed: int) -> Iterator[str]:
     """Endless shuffled runs of corpus sentences."""
-    sentences = list(_sentences())
-    rng = random.Random(seed)
+    known, rng = sentences(), random.Random(seed)
     while True:
-        yield " ".join(rng.sample(sentences, 200))
+        yield " ".join(rng.sample(known, 200))
 
 
 def _cut(tokenizer: Tokenizer, text: str, length: int) -> Prompt | None:
@@ -226,6 +252,7 @@ def _count(tokenizer: Tokenizer, text: str) -> int:
 
 
 @cache
-def _sentences() -> tuple[str, ...]:
+def sentences() -> tuple[str, ...]:
+    """The statements and explanations of the embedded corpus."""
     statements = [fact.answer for fact in facts(load_kinds())]
     return (*statements, *(explanation.answer for explanation in load_explanations()))

@@ -8,6 +8,7 @@ alternatives. ``capsule.schema.json`` beside this file describes the form.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
@@ -133,8 +134,13 @@ def _capsule(values: dict[str, Any]) -> Capsule:
     recording = values["recording"]
     tokens = [TokenEvent(**(t | {"top": _tops(t["top"])})) for t in recording["tokens"]]
     made = {"tokens": tuple(tokens), "end_top": _tops(recording["end_top"])}
-    lists = {"stop": tuple, "logit_bias": lambda pairs: tuple((i, bias) for i, bias in pairs)}
-    params = {n: lists[n](v) if n in lists else v for n, v in values["params"].items()}
+    lists: dict[str, Callable[[Any], Any]] = {
+        "stop": tuple,
+        "logit_bias": lambda pairs: tuple((i, bias) for i, bias in pairs),
+    }
+    params: dict[str, Any] = {
+        n: lists[n](v) if n in lists else v for n, v in values["params"].items()
+    }
     rest = {f.name for f in fields(Capsule)} - {"messages", "prompt_ids", "params", "recording"}
     return Capsule(
         messages=tuple(Message(**message) for message in values["messages"]),

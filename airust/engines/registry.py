@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -251,6 +252,16 @@ def parse_spec(text: str) -> tuple[str, dict[str, object]]:
         except ValueError:
             options[option] = value
     return name, options
+
+
+def write_spec(name: str, options: Mapping[str, object]) -> str:
+    """The inverse of ``parse_spec``.
+
+    >>> write_spec("torch", {"dtype": "bfloat16", "threads": 2}), write_spec("torch", {})
+    ('torch:dtype="bfloat16",threads=2', 'torch')
+    """
+    written = ",".join(f"{key}={json.dumps(value)}" for key, value in options.items())
+    return f"{name}:{written}" if written else name
 
 
 def split_specs(text: str) -> list[str]:

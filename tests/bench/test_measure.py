@@ -38,7 +38,7 @@ class InstantEngine(Engine):
     """Answers within ``submit``; fails from its Nth request on."""
 
     name: ClassVar[str] = "instant"
-    capabilities: ClassVar[Capabilities] = Capabilities(ignore_eos=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(batching=True, ignore_eos=True)
 
     def __init__(self, works: int = 10**9) -> None:
         self.works = works
@@ -98,6 +98,17 @@ def test_all_steps_run_when_there_is_time(workload: Workload) -> None:
     results = list(run_workload(InstantEngine(), workload, seconds=60))
     assert [result.step for result in results] == list(workload.steps)
     assert json.dumps([result.to_dict() for result in results])
+
+
+class SerialEngine(InstantEngine):
+    """Answers one request after another."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(ignore_eos=True)
+
+
+def test_an_engine_without_batching_decodes_the_fewest_streams_alone(workload: Workload) -> None:
+    steps = [result.step for result in run_workload(SerialEngine(), workload, seconds=60)]
+    assert {(s.kind, s.streams) for s in steps} == {("ttft", 1), ("prefill", 1), ("decode", 1)}
 
 
 def test_a_slow_engine_has_one_timed_repeat_of_every_point(

@@ -58,7 +58,29 @@ def test_the_plan_of_a_launch(workload: Workload) -> None:
     for step in workload.steps:
         assert [len(batch.prompts) for batch in step.batches] == [step.streams] * len(step.batches)
         sizes = [batch.max_tokens for batch in step.batches]
-        assert sizes == ([SPEC.short_tokens, SPEC.new_tokens] if step.kind == "decode" else [1])
+        if step.kind != "decode":
+            assert sizes == [1]
+        else:
+            assert sizes == ([4] if step.warmup else [4, 16])
+
+
+@pytest.mark.parametrize(
+    ("new_tokens", "streams", "expected"),
+    [(64, 1, (16, 64)), (64, 16, (8, 32)), (64, 64, (4, 16)), (8, 1, (2, 8)), (8, 99, (2, 8))],
+)
+def test_many_streams_get_shorter_answers(
+    new_tokens: int, streams: int, expected: tuple[int, int]
+) -> None:
+    assert replace(SPEC, new_tokens=new_tokens).answer_tokens(streams) == expected
+
+
+def test_an_outline_has_the_same_prompts_and_fewer_points(workload: Workload) -> None:
+    def points(most: int) -> set[tuple[str, int]]:
+        return {(step.kind, step.streams) for step in workload.outline(most).steps}
+
+    assert workload.outline(3).prompts == workload.prompts
+    assert points(3) == {("prefill", 1), ("decode", 1), ("decode", 3)}
+    assert points(2) == points(0) == {("prefill", 1), ("decode", 1)}
 
 
 def test_the_same_seed_gives_the_same_prompts(tokenizer: Tokenizer, workload: Workload) -> None:

@@ -142,8 +142,8 @@ def test_two_gloo_processes_give_the_loss_of_one(tmp_path: Path, text: Path) -> 
         "--threads", "1", "--device", "cpu",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    done = subprocess.run(command, capture_output=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert losses(tmp_path / "b") == pytest.approx(losses(tmp_path / "a"), rel=1e-3)
 
 

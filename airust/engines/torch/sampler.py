@@ -94,9 +94,11 @@ def choose_rows(logits: Tensor, choosers: Sequence[Chooser]) -> list[Choice | En
                 logits[i] = chooser.shape(logits[i])
             except EngineError as error:
                 errors[i] = error
-    largest, likeliest = logits.max(-1)
+    likeliest = logits.numpy().argmax(-1)  # ten times as fast as torch's; NaN counts as largest
     tokens: list[int] = likeliest.tolist()
-    finite: list[bool] = largest.isfinite().tolist()
+    finite: list[bool] = (
+        logits.gather(1, torch.from_numpy(likeliest)[:, None]).isfinite()[:, 0].tolist()
+    )
     for params, rows in _groups(choosers, finite).items():
         luck = torch.tensor([dice.roll() for _, dice in rows], dtype=torch.float64)
         index = [i for i, _ in rows]

@@ -72,7 +72,9 @@ class Scheduler:
             # What waits for the next step only, because a slot is free, is not in the queue yet.
             free = self._slots.max_slots - len(self._running)
             if len(self._waiting) >= self._max_queue + free:
-                raise OverloadedError(f"{self._max_queue} requests wait already; try again later.")
+                raise OverloadedError(
+                    f"The queue is full (max_queue is {self._max_queue}); try again later."
+                )
             self._waiting.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._main, daemon=True, name="airust-torch")
@@ -176,9 +178,8 @@ class Scheduler:
         """How many tokens of which prompts to compute in a step that has room for so many."""
         shares: dict[Job, int] = {}
         by_length = sorted(prompts, key=Job.pending)  # of equals, the oldest comes first
-        for job, most in [(job, (left + 1) // 2) for job in prompts[:1]] + [
-            (job, left) for job in by_length
-        ]:
+        oldest = [(job, (left + 1) // 2) for job in prompts[:1]]
+        for job, most in [*oldest, *((job, left) for job in by_length)]:
             if left == 0:
                 break
             if not job.begun and job not in shares:

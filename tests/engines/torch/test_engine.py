@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import queue
 import shutil
-import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 import torch
 import transformers
 
-from airust.engines.base import Engine
 from airust.engines.torch import TorchEngine
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
@@ -29,15 +27,13 @@ from airust.types import (
     EngineError,
     ErrorEvent,
     Event,
-    Message,
-    OverloadedError,
     Request,
     SamplingParams,
     TokenEvent,
     UserError,
 )
+from tests.engines.torch.answers import TIMEOUT_S, Answer, ids_request
 
-TIMEOUT_S = 60
 PROMPTS = [[40 + i, 7, *range(50, 50 + 5 * i)] for i in range(8)]
 SAMPLED = [
     SamplingParams(max_tokens=30),
@@ -65,55 +61,6 @@ def model(model_dir: Path) -> GPT:
 @pytest.fixture(scope="module")
 def tokenizer(model_dir: Path) -> Tokenizer:
     return Tokenizer.load(model_dir)
-
-
-class Answer:
-    """Collects one request's events, in order with those of others if they share a log.
-
-    With ``held`` the engine's thread is stopped at the first event until ``let_go``.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        request: Request,
-        log: list[Any] | None = None,
-        held: bool = False,
-    ) -> None:
-        self.events: list[Event] = []
-        self.log = log
-        self.free = threading.Event()
-        if not held:
-            self.free.set()
-        self.begun, self.done = threading.Event(), threading.Event()
-        self.handle = engine.submit(request, self.collect)
-
-    def collect(self, event: Event) -> None:
-        self.events.append(event)
-        self.begun.set()
-        self.free.wait(TIMEOUT_S)
-        if self.log is not None:
-            self.log.append((self, event))
-        if not isinstance(event, TokenEvent):
-            self.done.set()
-
-    def let_go(self) -> None:
-        self.free.set()
-
-    def wait(self) -> DoneEvent | ErrorEvent:
-        assert self.done.wait(TIMEOUT_S)
-        last = self.events[-1]
-        assert not isinstance(last, TokenEvent)
-        return last
-
-    def ids(self) -> list[int | None]:
-        self.wait()
-        events = (e for e in self.events if isinstance(e, TokenEvent))
-        return [e.token_id for e in events if e.token_id is not None]
-
-
-def ids_request(prompt: Sequence[int], **params: Any) -> Request:
-    return Request(token_ids=tuple(prompt), params=SamplingParams(**params))
 
 
 def plain(model: GPT, tokenizer: Tokenizer, prompt: list[int], params: SamplingParams) -> list[int]:
@@ -180,57 +127,6 @@ def test_score(engine: TorchEngine, model: GPT, tokenizer: Tokenizer) -> None:
         engine.score([], [5])
 
 
-def test_a_short_answer_overtakes_a_long_one(engine: TorchEngine) -> None:
-    log: list[Any] = []
-    long = Answer(engine, ids_request([40], max_tokens=200, ignore_eos=True), log, held=True)
-    short = Answer(engine, ids_request([41], max_tokens=3, ignore_eos=True), log)
-    long.let_go()
-    long.wait()
-    assert log[-1][0] is long
-    assert any(one is short and isinstance(event, DoneEvent) for one, event in log)
-    both = [one for one, _ in log[log.index(next(e for e in log if e[0] is short)) :]][:5]
-    assert both.count(long) >= 2  # they took turns
-
-
-def test_a_long_prompt_does_not_hold_up_others(model_dir: Path) -> None:
-    with TorchEngine.load(model_dir, prefill_chunk=16, threads=1) as engine:
-        log: list[Any] = []
-        running = Answer(engine, ids_request([40], max_tokens=250, ignore_eos=True), log, held=True)
-        late = Answer(engine, ids_request(range(50, 250), max_tokens=1), log)
-        running.let_go()
-        late.wait()
-        first = next(i for i, (one, _) in enumerate(log) if one is late)
-        # One token in each of the 13 steps that took a chunk of the prompt, or in those before it.
-        assert sum(one is running for one, _ in log[:first]) in (12, 13, 14)
-        running.handle.cancel()
-
-
-def test_cancel_frees_the_slot_within_one_step(model_dir: Path) -> None:
-    with TorchEngine.load(model_dir, max_batch=1, threads=1) as engine:
-        first: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        ready = threading.Event()
-
-        def cancel_at_the_first_token(event: Event) -> None:
-            ready.wait(TIMEOUT_S)
-            handle.cancel()
-            first.put(event)
-
-        handle = engine.submit(ids_request([40], max_tokens=200), cancel_at_the_first_token)
-        second = Answer(engine, ids_request([41], max_tokens=2, ignore_eos=True))
-        third = Answer(engine, ids_request([42], max_tokens=2))
-        third.handle.cancel()
-        ready.set()
-        assert isinstance(first.get(timeout=TIMEOUT_S), TokenEvent)
-        done = first.get(timeout=TIMEOUT_S)
-        assert isinstance(done, DoneEvent)
-        assert (done.finish_reason, done.usage.completion_tokens) == ("cancelled", 1)
-        assert len(second.ids()) == 2
-        done = third.wait()
-        assert isinstance(done, DoneEvent)
-        assert (done.finish_reason, done.usage.completion_tokens) == ("cancelled", 0)
-        assert len(third.events) == 1
-
-
 def test_two_hundred_cancels_leak_nothing(model_dir: Path) -> None:
     with TorchEngine.load(model_dir, max_batch=4, threads=1) as engine:
         for i in range(200):
@@ -240,59 +136,6 @@ def test_two_hundred_cancels_leak_nothing(model_dir: Path) -> None:
         assert engine._loaded is not None
         assert engine._loaded.slots.busy == {}
         assert engine._loaded.slots.cache.slots == 4
-
-
-def test_a_full_queue_refuses(model_dir: Path) -> None:
-    with TorchEngine.load(model_dir, max_batch=1, max_queue=2, threads=1) as engine:
-        running = Answer(engine, ids_request([40], max_tokens=250, ignore_eos=True), held=True)
-        assert running.begun.wait(TIMEOUT_S)
-        waiting = [Answer(engine, ids_request([41], max_tokens=1)) for _ in range(2)]
-        assert (engine.stats().running, engine.stats().waiting) == (1, 2)
-        with pytest.raises(OverloadedError, match="2 requests wait already"):
-            Answer(engine, ids_request([42], max_tokens=1))
-        running.handle.cancel()
-        running.let_go()
-        assert [len(answer.ids()) for answer in waiting] == [1, 1]
-
-
-def test_a_burst_for_which_there_is_room_is_not_refused(model_dir: Path) -> None:
-    with TorchEngine.load(model_dir, max_batch=4, max_queue=1, threads=1) as engine:
-        running = Answer(engine, ids_request([40], max_tokens=9, ignore_eos=True), held=True)
-        assert running.begun.wait(TIMEOUT_S)
-        burst = [Answer(engine, ids_request([41 + i], max_tokens=1)) for i in range(4)]
-        with pytest.raises(OverloadedError, match="1 requests wait already"):
-            Answer(engine, ids_request([50], max_tokens=1))
-        running.let_go()
-        assert [len(answer.ids()) for answer in burst] == [1] * 4
-
-
-def test_the_queue_is_fair(model_dir: Path) -> None:
-    with TorchEngine.load(model_dir, max_batch=1, threads=1) as engine:
-        log: list[Any] = []
-        answers = [Answer(engine, ids_request([40 + i], max_tokens=3), log) for i in range(6)]
-        answers[-1].wait()
-        ends = [one for one, event in log if isinstance(event, DoneEvent)]
-        assert ends == answers
-
-
-def test_the_next_turn_reuses_the_last(model_dir: Path) -> None:
-    turns = [Message("user", "hello")]
-    with (
-        TorchEngine.load(model_dir, threads=1) as engine,
-        TorchEngine.load(model_dir, threads=1, prefix_cache=False) as forgetful,
-    ):
-        before = 0
-        for turn in range(3):
-            request = Request(messages=tuple(turns), params=SamplingParams(max_tokens=15))
-            answer, expected = engine.generate(request), forgetful.generate(request)
-            assert answer.text == expected.text
-            assert expected.usage.cached_tokens == 0
-            assert answer.usage.cached_tokens >= before
-            if turn:
-                assert answer.usage.cached_tokens > 0
-            before = answer.usage.prompt_tokens
-            # Text that is tokenised as it was generated: an answer seldom is, a prompt always.
-            turns += [Message("assistant", "Paris"), Message("user", "and Rust?")]
 
 
 def test_one_stream_does_not_pay_for_many(engine: TorchEngine, model_dir: Path) -> None:
@@ -322,8 +165,8 @@ def test_a_failing_step_fails_its_requests_and_nothing_else(
             raise RuntimeError("out of luck\nat line 5")
         return forward(*arguments)
 
-    monkeypatch.setattr(FastGPT, "forward", sometimes)
     with TorchEngine.load(model_dir, threads=1) as engine:
+        monkeypatch.setattr(FastGPT, "forward", sometimes)
         for _ in range(2):
             with pytest.raises(EngineError, match=r"^The torch engine failed: out of luck\.$"):
                 engine.generate(ids_request([40, 41], max_tokens=5))

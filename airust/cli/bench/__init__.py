@@ -1,0 +1,3 @@
+"""Measure engines against each other, and what the machine can do at best."""
+
+COMMANDS = ("engines", "ceilings", "compare")

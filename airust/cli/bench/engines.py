@@ -1,0 +1,170 @@
+"""``airust bench engines``: the same weights and the same tokens in every engine, timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airust.cli.common import existing_model, print_json, say
+from airust.types import AirustError
+
+if TYPE_CHECKING:
+    from airust.bench.pace import Status
+
+EXAMPLE = "airust bench engines --model runs/tiny --random qwen3-100m --out reports/engines"
+
+
+def run(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results and raw records.")],
+    models: Annotated[
+        list[Path] | None, typer.Option("--model", "-m", help="Model folder; may be repeated.")
+    ] = None,
+    random: Annotated[
+        list[str] | None,
+        typer.Option(help="Random model of a size, such as qwen3-100m; may be repeated."),
+    ] = None,
+    engines: Annotated[
+        str | None,
+        typer.Option(help="NAME or NAME:OPTION=VALUE, commas between; absent: all installed."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The engine that ratios refer to; torch if absent.")
+    ] = None,
+    streams: Annotated[str, typer.Option(help="Requests at once, commas between.")] = "1,16,64",
+    prefill: Annotated[int, typer.Option(min=16, help="Tokens of a long prompt.")] = 512,
+    prompt: Annotated[int, typer.Option(min=16, help="Tokens of any other prompt.")] = 24,
+    new_tokens: Annotated[int, typer.Option(min=8, help="Tokens of an answer.")] = 64,
+    launches: Annotated[int, typer.Option(min=1, help="Processes an engine and model.")] = 5,
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of one stream in a launch, half for more; 6, or 2 if large."),
+    ] = None,
+    launch_s: Annotated[
+        float, typer.Option(help="Seconds after which a launch leaves out repeats.")
+    ] = 10.0,
+    budget_s: Annotated[
+        float, typer.Option(help="Seconds after which no further block of launches begins.")
+    ] = 840.0,
+    tune_s: Annotated[float, typer.Option(help="Seconds for finding the thread counts.")] = 150.0,
+    cores: Annotated[int | None, typer.Option(help="All that may be used if absent.")] = None,
+    seed: Annotated[int, typer.Option(help="Of prompts, order and resampling.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Begin anew although --out holds a run.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json.")] = False,
+) -> None:
+    """Compare engines: decode at several numbers of streams, prefill, memory, load time.
+
+    An engine must first prove that it computes the same function; every timed answer is checked.
+    Ctrl+C keeps what was measured, and --resume goes on.
+    """
+    from airust.bench.engine_plan import EnginePlan, read_streams
+    from airust.bench.random_model import random_model
+    from airust.engines.registry import split_specs
+
+    folders = [existing_model(model) for model in models or ()]
+    folders += [random_model(name) for name in random or ()]
+    if not folders:
+        existing_model(None)
+    plan = EnginePlan(
+        models=tuple(folder.as_posix() for folder in folders),
+        out=out.as_posix(),
+        engines=tuple(split_specs(engines or "")),
+        baseline=baseline,
+        streams=read_streams(streams),
+        prefill_tokens=prefill,
+        prompt_tokens=prompt,
+        new_tokens=new_tokens,
+        launches=launches,
+        repeats=repeats,
+        launch_s=launch_s,
+        budget_s=budget_s,
+        tune_s=tune_s,
+        cores=cores,
+        seed=seed,
+    )
+    results = _measure(plan, resume, force)
+    if as_json:
+        print_json(results)
+    else:
+        _show(results)
+    say(f"Every figure and every launch is in {out}; summary.md is the page to read.")
+    _check(results)
+
+
+def _measure(plan: Any, resume: bool, force: bool) -> dict[str, Any]:
+    """Run with a bar that says how long it will take; Ctrl+C says how to go on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from airust.bench.engine_bench import EngineBench
+
+    columns = (
+        TextColumn("{task.description:44}"), BarColumn(24), TextColumn("{task.fields[left]}"),
+        TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0, left="")
+
+        def tell(status: Status) -> None:
+            share = status.spent_s / max(1e-9, status.spent_s + status.left_s)
+            left = f"{minutes(status.left_s)} left"
+            bar.update(task, description=status.what, completed=share, left=left)
+
+        try:
+            return EngineBench(plan, resume, force, tell).run()
+        except KeyboardInterrupt:
+            bar.stop()
+            say(f"Stopped. What was measured is in {plan.out}; --resume goes on with it.")
+            raise
+
+
+def minutes(seconds: float) -> str:
+    """Seconds in the words of a progress bar.
+
+    >>> minutes(42.3), minutes(90)
+    ('42 s', '1 min 30 s')
+    """
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def _show(results: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from airust.bench.engine_tables import metric_title, notes, shown_metrics
+    from airust.bench.tables import metric_rows
+
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 120  # a file has no width
+    for model in results["models"]:
+        size = f"{model['model']['parameters'] / 1e6:.1f} M parameters"
+        table = Table("", title=f"{model['model']['name']}, {size}", title_justify="left")
+        against = f"against {model['baseline']}"
+        for title in ("", "95% interval", "launches", against, "verdict", "of ceiling"):
+            table.add_column(title, justify="right")
+        for metric in shown_metrics(model):
+            table.add_row(f"{metric_title(model, metric)} ({metric.unit})", style="bold")
+            for label, *cells in metric_rows(model, metric.key):
+                table.add_row(f"  {label}", *cells)
+            table.add_section()
+        console.print(table)
+        for note in notes(model):
+            console.print(f"- {note}")
+        for entry in model["entries"]:
+            if entry["reason"]:
+                console.print(f"- {entry['label']} has no figures: {entry['reason']}")
+    console.print(results["ended"])
+
+
+def _check(results: dict[str, Any]) -> None:
+    """Fail where a model has no figures at all."""
+    for model in results["models"]:
+        if not any(found["engines"] for found in model["summary"].values()):
+            reasons = "; ".join(f"{e['label']}: {e['reason']}" for e in model["entries"])
+            raise AirustError(f"No engine has figures for {model['model']['name']}: {reasons}")
