@@ -1,0 +1,90 @@
+"""What every route shares: the models, the settings, the metrics, and whether we are leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from starlette.requests import HTTPConnection
+
+from airust import __version__
+from airust.serving.errors import ApiError
+from airust.serving.generation import Generation
+from airust.serving.metrics import Metrics
+from airust.serving.models import Models, ServedModel
+from airust.serving.relay import Relay
+from airust.settings import Settings
+from airust.types import Request
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """One app's state."""
+
+    def __init__(self, models: Models, settings: Settings) -> None:
+        self.models, self.settings = models, settings
+        self.metrics = Metrics(models)
+        self.started = time.monotonic()
+        self.draining = False
+        self.in_flight = 0  # HTTP requests and answers on sockets; health checks do not count
+        self.generations: set[Generation] = set()
+        self._relay: Relay | None = None
+
+    @property
+    def relay(self) -> Relay:
+        """Of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._relay is None or self._relay.loop is not loop:
+            self._relay = Relay(loop)
+        return self._relay
+
+    def generation(
+        self,
+        model: ServedModel,
+        requests: Sequence[Request],
+        *,
+        streaming: bool,
+        on_usage: Callable[[int], object],
+    ) -> Generation:
+        """Answers to come; ``async with`` starts them."""
+        if self.settings.log.prompts:
+            log.info("prompt", extra={"model": model.name, "request": requests[0]})
+        timeout_s = self.settings.server.request_timeout_s
+        return Generation(
+            self.relay,
+            self.metrics,
+            model,
+            requests,
+            streaming=streaming,
+            timeout_s=timeout_s,
+            on_usage=on_usage,
+            alive=self.generations,
+        )
+
+    def drain(self) -> None:
+        """Refuse new work from now on; what runs may end."""
+        self.draining = True
+
+    def give_up(self) -> None:
+        """Stop what still runs after draining."""
+        for generation in list(self.generations):
+            generation.stop(ApiError(503, "The server is shutting down.", "shutting_down"))
+
+    def close(self) -> None:
+        """Free the models."""
+        for model in self.models:
+            model.close()
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """The service behind a request or a WebSocket."""
+    service: Service = connection.app.state.service
+    return service
+
+
+def fingerprint(model: ServedModel) -> str:
+    """What an answer came from."""
+    return f"airust-{__version__}-{model.engine.name}"
