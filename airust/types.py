@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "cancelled"]
+Overflow = Literal["refuse", "trim"]
 
 
 class AirustError(Exception):
@@ -36,6 +37,10 @@ class ContextOverflowError(UserError):
 
 class EngineError(AirustError):
     """The engine failed while it was answering a valid request."""
+
+
+class OverloadedError(EngineError):
+    """Too many requests wait already; the same request may be answered later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +126,14 @@ class Request:
     """What to generate from: exactly one of messages, a raw prompt, or token ids.
 
     Raises:
-        UserError: none or more than one of the three is given, or it is empty.
+        UserError: none or more than one of the three is given, it is empty, or overflow is unknown.
     """
 
     messages: tuple[Message, ...] | None = None
     prompt: str | None = None
     token_ids: tuple[int, ...] | None = None
     params: SamplingParams = field(default_factory=SamplingParams)
+    overflow: Overflow = "refuse"  # where the context is too short: or "trim", leave out the oldest
 
     def __post_init__(self) -> None:
         given = [x for x in (self.messages, self.prompt, self.token_ids) if x is not None]
@@ -135,6 +141,9 @@ class Request:
             raise UserError("A request needs exactly one of messages, prompt or token_ids.")
         if not given[0]:
             raise UserError("A request needs at least one message or token to go on from.")
+        if self.overflow not in get_args(Overflow):
+            known = " or ".join(get_args(Overflow))
+            raise UserError(f"overflow is {self.overflow!r} but must be {known}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +176,8 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0  # of the prompt, taken from the prefix cache
+    trimmed_messages: int = 0  # left out of the request so that it fits the context
+    trimmed_tokens: int = 0  # what that was; not part of prompt_tokens
 
 
 @dataclass(frozen=True, slots=True)

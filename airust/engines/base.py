@@ -73,6 +73,22 @@ class ScoredToken:
     top: tuple[TopLogprob, ...]  # the likeliest alternatives, likeliest first
 
 
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What an engine is doing at the moment, and three counters that only grow.
+
+    What an engine does not know stays 0, or None where 0 would be a claim.
+    """
+
+    running: int = 0  # requests that are being answered
+    waiting: int = 0  # requests that have been accepted but not begun
+    kv_tokens_used: int | None = None  # places in the KV cache that running requests have reserved
+    kv_tokens_total: int | None = None  # such places that there can be
+    prefix_queries_tokens: int = 0  # prompt tokens looked up in the prefix cache
+    prefix_hits_tokens: int = 0  # of them, found there
+    generated_tokens: int = 0
+
+
 class Engine(ABC):
     """One loaded model, ready to answer from any thread."""
 
@@ -108,6 +124,32 @@ class Engine(ABC):
     def settings(self) -> dict[str, object]:
         """What the model was loaded with, for reports: dtype, threads, and the like."""
         return {}
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that prompt and answer may have together; None where the engine does not tell."""
+        return None
+
+    def stats(self) -> EngineStats:
+        """The moment's figures. Cheap, and safe from any thread, also after ``close``."""
+        return EngineStats()
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of plain text; nothing is added.
+
+        Raises:
+            UnsupportedError: the engine has no tokenizer to ask.
+        """
+        raise UnsupportedError(f"The engine '{self.name}' does not tell how it tokenises.")
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, control tokens spelled out and broken UTF-8 as U+FFFD.
+
+        Raises:
+            UnsupportedError: the engine has no tokenizer to ask.
+            UserError: an id is outside the vocabulary.
+        """
+        raise UnsupportedError(f"The engine '{self.name}' does not tell how it tokenises.")
 
     def greedy(
         self, prompt_ids: Sequence[int], max_tokens: int, top_k: int = 0

@@ -132,6 +132,31 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         """What was loaded: dtype, kv_cache, threads, max_seqs, prefix_cache."""
         return dict(self._settings)
 
+    @property
+    def context(self) -> int | None:
+        """As in the base class."""
+        return None if self._context == sys.maxsize else self._context
+
+    def encode(self, text: str) -> list[int]:
+        """As in the base class."""
+        return self._tokenize(text, add_special=False)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """As in the base class."""
+        for token_id in set(ids):
+            # The library leaves out what it does not know. Twice: a first space is stripped.
+            if not self._detokenize([token_id, token_id]):
+                raise UserError(f"Token id {token_id} is outside the vocabulary.")
+        return self._detokenize(ids)
+
+    def _detokenize(self, ids: Sequence[int]) -> str:
+        self.check_open()
+        try:
+            with self._sending:
+                return str(self._runner.detokenize_text(list(ids), False))
+        except (ValueError, OverflowError) as error:
+            raise UserError(f"These are not token ids: {first_line(error)}.") from error
+
     def prepare(self, request: Request) -> Prompt:
         """Render, tokenise, and refuse what mistral.rs would answer wrongly."""
         params = request.params
@@ -156,18 +181,15 @@ class MistralRsEngine(WorkerEngine[Prompt]):
             return request.prompt
         return self._text_of(request.token_ids or ())
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, text: str, add_special: bool = True) -> list[int]:
+        self.check_open()
         with self._sending:
-            return list(self._runner.tokenize_text(text, True, None))
+            return list(self._runner.tokenize_text(text, add_special, None))
 
     def _text_of(self, ids: Sequence[int]) -> str:
         """A text that mistral.rs tokenises to exactly these ids."""
         for part in (ids, ids[1:]):  # the tokenizer may put its first token there by itself
-            try:
-                with self._sending:
-                    text = str(self._runner.detokenize_text(list(part), False))
-            except (ValueError, OverflowError) as error:
-                raise UserError(f"These are not token ids: {first_line(error)}.") from error
+            text = self._detokenize(part)
             if text and self._tokenize(text) == list(ids):
                 return text
         raise UnsupportedError(

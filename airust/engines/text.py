@@ -8,7 +8,14 @@ from typing import Protocol
 from airust.gpt.text import StopFilter, TextStream
 from airust.types import ContextOverflowError, Message, Request, SamplingParams, UserError
 
-__all__ = ["ChatTokenizer", "StopFilter", "TextStream", "new_token_limit", "prompt_ids"]
+__all__ = [
+    "ChatTokenizer",
+    "StopFilter",
+    "TextStream",
+    "checked_ids",
+    "new_token_limit",
+    "prompt_ids",
+]
 
 
 class ChatTokenizer(Protocol):
@@ -35,13 +42,19 @@ def prompt_ids(request: Request, tokenizer: ChatTokenizer) -> list[int]:
         return tokenizer.encode_chat(request.messages)
     if request.prompt is not None:
         return tokenizer.encode(request.prompt)
-    ids = list(request.token_ids or ())
+    return checked_ids(request.token_ids or (), tokenizer.vocab_size)
+
+
+def checked_ids(ids: Sequence[int], vocab_size: int) -> list[int]:
+    """The ids, if the vocabulary has them all.
+
+    Raises:
+        UserError: names the first that it does not have.
+    """
     for token_id in ids:
-        if not 0 <= token_id < tokenizer.vocab_size:
-            raise UserError(
-                f"Token id {token_id} is outside the vocabulary of {tokenizer.vocab_size}."
-            )
-    return ids
+        if not 0 <= token_id < vocab_size:
+            raise UserError(f"Token id {token_id} is outside the vocabulary of {vocab_size}.")
+    return list(ids)
 
 
 def new_token_limit(prompt_tokens: int, params: SamplingParams, context: int) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from airust.engines.base import Capabilities, ScoredToken, take_options
 from airust.engines.model_files import find_model
-from airust.engines.text import TextStream, new_token_limit
+from airust.engines.text import TextStream, checked_ids, new_token_limit
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
 from airust.gpt.sampling import Dice, choose, top_logprobs
 from airust.types import (
@@ -108,6 +108,11 @@ class TransformersEngine(WorkerEngine[Prompt]):
         """What was loaded: dtype, device, threads."""
         return dict(self._settings)
 
+    @property
+    def context(self) -> int | None:
+        """As in the base class; None also where the model has no limit."""
+        return None if self._context == sys.maxsize else self._context
+
     def prepare(self, request: Request) -> Prompt:
         """The prompt's token ids, by the model's own chat template."""
         ids = self._prompt_ids(request)
@@ -115,7 +120,7 @@ class TransformersEngine(WorkerEngine[Prompt]):
 
     def _prompt_ids(self, request: Request) -> list[int]:
         if request.token_ids is not None:
-            return self._checked(request.token_ids)
+            return checked_ids(request.token_ids, self._vocab_size)
         with self._tokenizing:
             if request.prompt is not None:
                 return list(self._tokenizer(request.prompt)["input_ids"])
@@ -133,13 +138,14 @@ class TransformersEngine(WorkerEngine[Prompt]):
                     f"The model's chat template refuses these messages: {first_line(error)}."
                 ) from error
 
-    def _checked(self, ids: Sequence[int]) -> list[int]:
-        for token_id in ids:
-            if not 0 <= token_id < self._vocab_size:
-                raise UserError(
-                    f"Token id {token_id} is outside the vocabulary of {self._vocab_size}."
-                )
-        return list(ids)
+    def encode(self, text: str) -> list[int]:
+        """As in the base class."""
+        with self._tokenizing:
+            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """As in the base class."""
+        return self._decode(checked_ids(ids, self._vocab_size), skip_special=False)
 
     def _decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         with self._tokenizing:
@@ -205,7 +211,7 @@ class TransformersEngine(WorkerEngine[Prompt]):
     ) -> list[ScoredToken]:
         """As in the base class, by one forward pass."""
         self.check_open()
-        ids = self._checked([*prompt_ids, *continuation_ids])
+        ids = checked_ids([*prompt_ids, *continuation_ids], self._vocab_size)
         new_token_limit(len(ids) - 1, SamplingParams(), self._context)
         with self._with_threads():
             out = self._forward(ids, use_cache=False)

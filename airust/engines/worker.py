@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from airust.engines.base import Engine, EventCallback
+from airust.engines.base import Engine, EngineStats, EventCallback
 from airust.types import (
     AirustError,
     DoneEvent,
@@ -65,17 +65,19 @@ class Job:
         self._first = self._first or time.perf_counter()
         self._on_event(event)
 
-    def run(self, answer: Callable[[], Outcome]) -> None:
-        """Answer, then emit the one final event."""
+    def run(self, answer: Callable[[], Outcome]) -> DoneEvent | ErrorEvent:
+        """Answer; returns the final event, for ``end``."""
         self._started = time.perf_counter()
-        last: DoneEvent | ErrorEvent
         try:
             outcome = Outcome("cancelled", Usage(0, 0)) if self.cancelled else answer()
-            last = DoneEvent(outcome.finish_reason, outcome.usage, self._timings())
+            return DoneEvent(outcome.finish_reason, outcome.usage, self._timings())
         except AirustError as error:
-            last = ErrorEvent(error)
+            return ErrorEvent(error)
         except BaseException as error:  # a panic of a Rust library is no Exception
-            last = ErrorEvent(EngineError(first_line(error)))
+            return ErrorEvent(EngineError(first_line(error)))
+
+    def end(self, last: DoneEvent | ErrorEvent) -> None:
+        """Emit the one final event."""
         with contextlib.suppress(Exception):  # a callback that fails must not end the thread
             self._on_event(last)
 
@@ -114,6 +116,10 @@ class WorkerEngine(Engine, Generic[Prepared]):
         self._pool.put(job, lambda: self.answer(prepared, job))
         return job
 
+    def stats(self) -> EngineStats:
+        """Running and waiting requests, and the tokens of those that have ended."""
+        return self._pool.stats()
+
     def check_open(self) -> None:
         """Refuse to go on after ``close``.
 
@@ -138,10 +144,16 @@ class _Pool:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._jobs: set[Job] = set()  # queued or running
+        self._running = self._waiting = self._generated = 0
+
+    def stats(self) -> EngineStats:
+        with self._lock:
+            return EngineStats(self._running, self._waiting, generated_tokens=self._generated)
 
     def put(self, job: Job, answer: Callable[[], Outcome]) -> None:
         with self._lock:
             self._jobs.add(job)
+            self._waiting += 1
             if len(self._threads) < min(self._workers, len(self._jobs)):
                 thread = threading.Thread(target=self._work, daemon=True, name="airust-engine")
                 self._threads.append(thread)
@@ -151,10 +163,22 @@ class _Pool:
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             job, answer = item
-            job.run(answer)
+            with self._lock:
+                self._waiting, self._running = self._waiting - 1, self._running + 1
+            last = job.run(answer)
+            with self._lock:  # before the last event, after which nobody expects it to run
+                self._running -= 1
+                if isinstance(last, DoneEvent):
+                    self._generated += last.usage.completion_tokens
+            job.end(last)
             with self._lock:
                 self._jobs.discard(job)
-            del item, job, answer  # they hold the engine, and the queue may stay empty for long
+            del (
+                item,
+                job,
+                answer,
+                last,
+            )  # they hold the engine, and the queue may stay empty for long
 
     def stop(self) -> None:
         with self._lock:

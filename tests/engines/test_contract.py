@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from airust.engines.base import Engine
+from airust.engines.base import Engine, EngineStats
 from airust.engines.registry import BUILT_INS, list_engines, load_engine
+from airust.gpt.tokenizer import Tokenizer
 from airust.types import (
     AirustError,
     ContextOverflowError,
@@ -219,8 +220,6 @@ def test_token_ids_and_raw_prompts(subject: Subject) -> None:
 
 
 def _ids(text: str, folder: Path) -> tuple[int, ...]:
-    from airust.gpt.tokenizer import Tokenizer
-
     return tuple(Tokenizer.load(folder).encode(text))
 
 
@@ -252,8 +251,57 @@ def test_greedy_and_score(subject: Subject) -> None:
         assert len(score.top) == 4
 
 
+@pytest.mark.parametrize("subject", TAKE_IDS, indirect=True)
+def test_text_to_ids_and_back(subject: Subject) -> None:
+    ids = subject.engine.encode("xyab水")
+    assert tuple(ids) == _ids("xyab水", subject.model)
+    assert subject.engine.decode(ids) == "xyab水"
+    assert subject.engine.decode(ids[:-1]) == "xyab\ufffd"
+    assert subject.engine.decode(subject.engine.encode("")) == ""
+    end = Tokenizer.load(subject.model).turn_end
+    assert subject.engine.decode([*ids, end]) == "xyab水<|im_end|>"
+    for wrong in (-1, 10**6):
+        with pytest.raises(UserError, match=r"^[^\n]*\.$"):
+            subject.engine.decode([5, wrong])
+
+
+@pytest.mark.parametrize("subject", ["dummy"], indirect=True)
+def test_an_engine_without_tokens_says_so(subject: Subject) -> None:
+    assert subject.engine.context is None
+    with pytest.raises(UnsupportedError, match="'dummy' does not tell how it tokenises"):
+        subject.engine.encode("hi")
+    with pytest.raises(UnsupportedError, match="'dummy' does not tell how it tokenises"):
+        subject.engine.decode([1])
+
+
+def test_stats(subject: Subject) -> None:
+    before = subject.engine.stats()
+    assert (before.running, before.waiting) == (0, 0)
+    done = threading.Event()
+    inside: list[EngineStats] = []
+
+    def on_event(event: Event) -> None:
+        inside.append(subject.engine.stats())
+        if isinstance(event, DoneEvent):
+            done.set()
+
+    subject.engine.submit(subject.request(), on_event)
+    assert done.wait(TIMEOUT_S)
+    assert (inside[0].running, inside[0].waiting) == (1, 0)
+    after = inside[-1]  # with the last event it has ended already
+    assert (after.running, after.waiting) == (0, 0)
+    assert after.generated_tokens == before.generated_tokens + 30
+    if after.kv_tokens_total is not None:
+        assert inside[0].kv_tokens_used
+        assert 0 < inside[0].kv_tokens_used <= after.kv_tokens_total
+        assert after.kv_tokens_used == 0
+        assert before.prefix_queries_tokens < after.prefix_queries_tokens
+    assert after.prefix_hits_tokens <= after.prefix_queries_tokens
+
+
 @pytest.mark.parametrize("subject", MODELS, indirect=True)
 def test_a_full_context(subject: Subject) -> None:
+    assert subject.engine.context == 256
     params = SamplingParams(max_tokens=1000)
     answer = subject.engine.generate(Request(prompt="a" * 250, params=params))
     assert answer.finish_reason == "length"

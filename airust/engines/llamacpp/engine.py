@@ -20,12 +20,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self, cast
 
-from airust.engines.base import Capabilities, Engine, EventCallback, ScoredToken, take_options
+from airust.engines.base import (
+    Capabilities,
+    Engine,
+    EngineStats,
+    EventCallback,
+    ScoredToken,
+    take_options,
+)
 from airust.engines.llamacpp.context import LlamaContext, library
 from airust.engines.llamacpp.scheduler import Generation, Scheduler, Scoring
 from airust.engines.llamacpp.tokenizer import EngineTokenizer, OwnTokenizer, tokenizer_of_file
 from airust.engines.model_files import find_model
-from airust.engines.text import new_token_limit, prompt_ids
+from airust.engines.text import checked_ids, new_token_limit, prompt_ids
 from airust.gpt.gguf import TYPES, GGUFType, folder_fingerprint, gguf_source, save_gguf
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import ContextOverflowError, EngineError, Request, UserError
@@ -117,6 +124,26 @@ class LlamaCppEngine(Engine):
         """What was loaded: dtype, kv_cache, threads, max_batch, context, prefix_cache."""
         return dict(self._settings)
 
+    @property
+    def context(self) -> int | None:
+        """As in the base class."""
+        return self._context.context
+
+    def stats(self) -> EngineStats:
+        """As in the base class."""
+        return self._scheduler.stats()
+
+    def encode(self, text: str) -> list[int]:
+        """As in the base class."""
+        self._check_open()
+        return self._tokenizer.encode(text, add_special=False)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """As in the base class."""
+        self._check_open()
+        ids = checked_ids(ids, self._tokenizer.vocab_size)
+        return self._tokenizer.decode(ids, skip_special=False)
+
     def submit(self, request: Request, on_event: EventCallback) -> Generation:
         """Queue a request and return at once."""
         self._check_open()
@@ -143,9 +170,7 @@ class LlamaCppEngine(Engine):
         ids = [*prompt_ids, *continuation_ids]
         if not prompt_ids:
             raise UserError("Scoring needs at least one token to go on from.")
-        for token_id in ids:
-            if not 0 <= token_id < self._context.vocab_size:
-                raise UserError(f"Token id {token_id} is outside the model's vocabulary.")
+        checked_ids(ids, self._context.vocab_size)
         if len(ids) - 1 > self._context.context:
             raise ContextOverflowError(
                 f"{len(ids)} tokens do not fit into the context of {self._context.context}."

@@ -23,7 +23,7 @@ from concurrent.futures import Future
 import torch
 from torch import Tensor
 
-from airust.engines.base import EventCallback, ScoredToken
+from airust.engines.base import EngineStats, EventCallback, ScoredToken
 from airust.engines.llamacpp.context import BATCH_TOKENS, LlamaContext, Piece
 from airust.engines.llamacpp.tokenizer import EngineTokenizer
 from airust.engines.text import TextStream
@@ -47,6 +47,7 @@ class Task(ABC):
     """Tokens on their way through the context."""
 
     reuses = True  # may skip tokens that a slot already holds
+    generates = False  # each row of logits becomes a new token
 
     def __init__(self, ids: list[int], first_output: int) -> None:
         self.ids = ids
@@ -89,6 +90,8 @@ class Task(ABC):
 
 class Generation(Task):
     """One request; also the handle that the caller gets."""
+
+    generates = True
 
     def __init__(
         self,
@@ -232,6 +235,7 @@ class Scheduler:
         self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()  # None: stop
         self._lock = threading.Lock()
         self._stopping = False
+        self._queried = self._hit = self._generated = 0  # tokens, for the statistics
         self._thread = threading.Thread(target=self._run, daemon=True, name="airust-llamacpp")
         self._thread.start()
 
@@ -245,6 +249,19 @@ class Scheduler:
             if self._stopping:
                 raise EngineError("The engine 'llamacpp' is closed.")
             self._inbox.put(task)
+
+    def stats(self) -> EngineStats:
+        """The moment's figures, read without stopping the thread."""
+        running = [task for task in list(self._active) if not task.finished]
+        return EngineStats(
+            running=len(running),
+            waiting=len(self._waiting) + self._inbox.qsize(),
+            kv_tokens_used=sum(len(task.ids) for task in running),
+            kv_tokens_total=len(self._held) * self._context.context,
+            prefix_queries_tokens=self._queried,
+            prefix_hits_tokens=self._hit,
+            generated_tokens=self._generated,
+        )
 
     def stop(self) -> None:
         """Cancel everything, free the context, and wait for that."""
@@ -297,6 +314,7 @@ class Scheduler:
                 task.fed = 0
                 self._context.keep(task.slot, 0)
             del self._held[task.slot][task.fed :]
+            self._hit += task.fed
             self._active.append(task)
             task.begin(task.fed)
 
@@ -304,6 +322,7 @@ class Scheduler:
         """A free slot and how many of the task's tokens it holds already."""
         if not (self._prefix_cache and task.reuses):
             return min(self._free), 0
+        self._queried += len(task.ids)
         # The row of logits at first_output has to be computed, whoever else computed it before.
         wanted = task.ids[: task.first_output]
         common = {slot: _common_prefix(self._held[slot], wanted) for slot in self._free}
@@ -327,6 +346,7 @@ class Scheduler:
         for task, piece in plan:
             task.fed += len(piece.tokens)
             self._held[task.slot] += piece.tokens
+            self._generated += piece.outputs if task.generates else 0
             _hand_over(task, rows[at : at + piece.outputs])
             at += piece.outputs
         self._release()

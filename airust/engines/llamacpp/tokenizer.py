@@ -25,8 +25,8 @@ class EngineTokenizer(Protocol):
     def eos_ids(self) -> frozenset[int]:
         """Tokens that end an answer."""
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text."""
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
+        """Token ids of plain text, after the beginning token if the model wants one."""
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation up to the point where the answer begins."""
@@ -42,8 +42,11 @@ class OwnTokenizer:
         self._tokenizer = tokenizer
         self.vocab_size = tokenizer.vocab_size
         self.eos_ids = frozenset((tokenizer.turn_end, tokenizer.end_of_text))
-        self.encode, self.encode_chat = tokenizer.encode, tokenizer.encode_chat
-        self.decode = tokenizer.decode
+        self.encode_chat, self.decode = tokenizer.encode_chat, tokenizer.decode
+
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
+        """Token ids of plain text; our models begin without a special token."""
+        return self._tokenizer.encode(text)
 
 
 def tokenizer_of_file(path: Path, context: LlamaContext) -> EngineTokenizer:
@@ -69,12 +72,12 @@ class FileTokenizer:
         is_end = self._llama.llama_vocab_is_eog
         self.eos_ids = frozenset(i for i in range(self.vocab_size) if is_end(vocabulary, i))
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, add_special: bool = True) -> list[int]:
         """Token ids, with a beginning token if the model was trained with one.
 
         A special token spelled out in the text is text.
         """
-        return self._encode(text, add_special=True, parse_special=False)
+        return self._encode(text, add_special, parse_special=False)
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation in the form of the file's chat template.

@@ -20,8 +20,8 @@
 >>> with TorchEngine(GPT(config), tokenizer) as engine:
 ...     params = SamplingParams(max_tokens=5, ignore_eos=True)
 ...     answer = engine.generate(Request(prompt="abc", params=params))
->>> answer.usage
-Usage(prompt_tokens=3, completion_tokens=5, cached_tokens=0)
+>>> answer.usage.prompt_tokens, answer.usage.completion_tokens
+(3, 5)
 """
 
 from airust.engines.torch.engine import TorchEngine, TorchOptions

@@ -10,9 +10,16 @@ from typing import ClassVar, Self
 
 import torch
 
-from airust.engines.base import Capabilities, Engine, EventCallback, ScoredToken, take_options
+from airust.engines.base import (
+    Capabilities,
+    Engine,
+    EngineStats,
+    EventCallback,
+    ScoredToken,
+    take_options,
+)
 from airust.engines.model_files import find_model
-from airust.engines.text import new_token_limit, prompt_ids
+from airust.engines.text import checked_ids, new_token_limit, prompt_ids
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
 from airust.engines.torch.scheduler import CLOSED, Scheduler
@@ -40,7 +47,7 @@ class TorchOptions:
     dtype: str = "float32"  # of the weights; bfloat16 is faster where the CPU has it
     threads: int | None = None  # of PyTorch; None times one against all, and adapts
     max_batch: int = 64  # requests that advance in the same step
-    max_queue: int = 1024  # requests that may wait; more are refused
+    max_queue: int = 1024  # further requests that may wait; more are refused
     prefill_chunk: int = 128  # prompt tokens a step; more is faster, but holds others up longer
     cache_mib: int = 4096  # KV cache at most
     prefix_cache: bool = True  # go on from what an ended request left in the KV cache
@@ -117,6 +124,24 @@ class TorchEngine(Engine):
         chosen = {f.name: getattr(self._options, f.name) for f in fields(self._options)}
         return chosen | {"threads": self._options.threads or f"1 or {torch.get_num_threads()}"}
 
+    @property
+    def context(self) -> int | None:
+        """As in the base class."""
+        return self._context
+
+    def stats(self) -> EngineStats:
+        """As in the base class."""
+        return self._loaded.scheduler.stats() if self._loaded else EngineStats()
+
+    def encode(self, text: str) -> list[int]:
+        """As in the base class."""
+        return self._tokenizer.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """As in the base class."""
+        ids = checked_ids(ids, self._tokenizer.vocab_size)
+        return self._tokenizer.decode(ids, skip_special=False)
+
     def _open(self) -> _Loaded:
         if self._loaded is None:
             raise EngineError(CLOSED)
@@ -127,7 +152,8 @@ class TorchEngine(Engine):
 
         Raises:
             UserError: the request is refused.
-            EngineError: the engine is closed, or too many requests wait.
+            EngineError: the engine is closed.
+            OverloadedError: too many requests wait.
         """
         loaded = self._open()
         self.check(request)
@@ -145,11 +171,7 @@ class TorchEngine(Engine):
         loaded, ids = self._open(), [*prompt_ids, *continuation_ids]
         if not continuation_ids:
             return []
-        for token_id in ids:
-            if not 0 <= token_id < self._vocab_size:
-                raise UserError(
-                    f"Token id {token_id} is outside the vocabulary of {self._vocab_size}."
-                )
+        checked_ids(ids, self._vocab_size)
         if not prompt_ids:
             raise UserError("A score needs at least one token to go on from.")
         new_token_limit(len(ids) - 1, SamplingParams(), self._context)

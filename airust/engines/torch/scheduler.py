@@ -17,6 +17,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
+from airust.engines.base import EngineStats
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
 from airust.engines.torch.sampler import Choice, choose_rows
@@ -24,7 +25,7 @@ from airust.engines.torch.slots import Slots
 from airust.engines.torch.steps import Step, Work, plan
 from airust.engines.torch.threads import ThreadTuner
 from airust.engines.worker import first_line
-from airust.types import AirustError, EngineError, FinishReason
+from airust.types import AirustError, EngineError, FinishReason, OverloadedError
 
 CLOSED = "The engine 'torch' is closed."
 POISONED = "The model's output is not a number; are its weights damaged?"
@@ -53,23 +54,39 @@ class Scheduler:
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._queried = self._hit = self._generated = 0  # tokens, for the statistics
 
     def submit(self, job: Job) -> None:
         """Queue a job.
 
         Raises:
-            EngineError: the engine is closed, or too many jobs wait.
+            EngineError: the engine is closed.
+            OverloadedError: too many jobs wait.
         """
         with self._changed:
             if self._closed:
                 raise EngineError(CLOSED)
-            if len(self._waiting) >= self._max_queue:
-                raise EngineError(f"{self._max_queue} requests wait already; try again later.")
+            # What waits for the next step only, because a slot is free, is not in the queue yet.
+            free = self._slots.max_slots - len(self._running)
+            if len(self._waiting) >= self._max_queue + free:
+                raise OverloadedError(f"{self._max_queue} requests wait already; try again later.")
             self._waiting.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._main, daemon=True, name="airust-torch")
                 self._thread.start()
             self._changed.notify()
+
+    def stats(self) -> EngineStats:
+        """The moment's figures, read without stopping the thread."""
+        return EngineStats(
+            running=len(self._running),
+            waiting=len(self._waiting),
+            kv_tokens_used=self._slots.reserved,
+            kv_tokens_total=self._slots.total,
+            prefix_queries_tokens=self._queried,
+            prefix_hits_tokens=self._hit,
+            generated_tokens=self._generated,
+        )
 
     def stop(self) -> None:
         """Cancel all jobs and end the thread. Safe to repeat."""
@@ -133,6 +150,8 @@ class Scheduler:
                 if found is None:
                     return
                 job.start(*found)
+                self._queried += job.prompt_tokens if self._slots.reuse else 0
+                self._hit += job.cached
                 self._running.append(job)
             self._waiting.popleft()
 
@@ -167,6 +186,7 @@ class Scheduler:
             return
         if job.computed == job.prompt_tokens:
             self._slots.hold(job.slot, job.ids)
+        self._generated += 1
         try:
             reason = job.accept(choice)
             if reason is not None:

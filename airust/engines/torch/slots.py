@@ -106,6 +106,9 @@ class Slots:
         self.busy: dict[int, int] = {}  # slot: positions reserved for it
         self.tokens: dict[int, list[int]] = {}  # slot: tokens whose keys and values it holds
         self.context = cache.config.context
+        # Places that there can be: as many sequences as may run, or as many bytes as are allowed.
+        self.total = min(max_slots * self.context, max_bytes // cache.size(1, 1))
+        self.reserved = 0  # of them, for the slots in use
         self._released: dict[int, int] = {}  # slot: when
         self._clock = count(1)
 
@@ -141,6 +144,7 @@ class Slots:
             if length != shared.get(slot, 0):
                 self.cache.copy(best, slot, length)
         self.busy[slot], self.tokens[slot] = positions, list(prompt[:length])
+        self.reserved += positions
         return slot, length
 
     def hold(self, slot: int, tokens: Sequence[int]) -> None:
@@ -149,13 +153,14 @@ class Slots:
 
     def release(self, slot: int, tokens: Sequence[int]) -> None:
         """Free a slot, which from now on holds these tokens until somebody else needs it."""
-        del self.busy[slot]
+        self.reserved -= self.busy.pop(slot)
         self.hold(slot, tokens)
         self._released[slot] = next(self._clock) if self.tokens[slot] else 0
 
     def clear(self) -> None:
         """Forget everything."""
         self.busy.clear()
+        self.reserved = 0
         self.tokens.clear()
         self._released.clear()
 

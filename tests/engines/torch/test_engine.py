@@ -30,6 +30,7 @@ from airust.types import (
     ErrorEvent,
     Event,
     Message,
+    OverloadedError,
     Request,
     SamplingParams,
     TokenEvent,
@@ -246,11 +247,23 @@ def test_a_full_queue_refuses(model_dir: Path) -> None:
         running = Answer(engine, ids_request([40], max_tokens=250, ignore_eos=True), held=True)
         assert running.begun.wait(TIMEOUT_S)
         waiting = [Answer(engine, ids_request([41], max_tokens=1)) for _ in range(2)]
-        with pytest.raises(EngineError, match="2 requests wait already"):
+        assert (engine.stats().running, engine.stats().waiting) == (1, 2)
+        with pytest.raises(OverloadedError, match="2 requests wait already"):
             Answer(engine, ids_request([42], max_tokens=1))
         running.handle.cancel()
         running.let_go()
         assert [len(answer.ids()) for answer in waiting] == [1, 1]
+
+
+def test_a_burst_for_which_there_is_room_is_not_refused(model_dir: Path) -> None:
+    with TorchEngine.load(model_dir, max_batch=4, max_queue=1, threads=1) as engine:
+        running = Answer(engine, ids_request([40], max_tokens=9, ignore_eos=True), held=True)
+        assert running.begun.wait(TIMEOUT_S)
+        burst = [Answer(engine, ids_request([41 + i], max_tokens=1)) for i in range(4)]
+        with pytest.raises(OverloadedError, match="1 requests wait already"):
+            Answer(engine, ids_request([50], max_tokens=1))
+        running.let_go()
+        assert [len(answer.ids()) for answer in burst] == [1] * 4
 
 
 def test_the_queue_is_fair(model_dir: Path) -> None:
