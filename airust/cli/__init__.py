@@ -18,7 +18,8 @@ import typer
 from airust import __version__
 from airust.cli.errors import handled
 
-COMMANDS = ("train", "ask", "chat", "export", "engines", "parity", "report", "doctor")
+COMMANDS = ("train", "ask", "chat", "export", "engines", "parity", "report", "serve", "keys",
+            "doctor")
 
 
 def build_app() -> typer.Typer:

@@ -67,7 +67,7 @@ def model_or_hub_name(model: Path | None) -> str | Path:
     return existing_model(model)
 
 
-def open_engine(name: str, model: Path | None) -> Engine:
+def open_engine(name: str, model: Path | None, **options: object) -> Engine:
     """Load a model into an engine. The dummy engine needs no model.
 
     Raises:
@@ -79,7 +79,7 @@ def open_engine(name: str, model: Path | None) -> Engine:
 
     path = "dummy" if name == "dummy" and model is None else model_or_hub_name(model)
     with Console(stderr=True, markup=False).status(f"Loading {path} into {name} ..."):
-        return load_engine(name, path)
+        return load_engine(name, path, **options)
 
 
 def split_names(names: str | None) -> list[str] | None:

@@ -115,10 +115,11 @@ class TransformersEngine(WorkerEngine[Prompt]):
 
     def prepare(self, request: Request) -> Prompt:
         """The prompt's token ids, by the model's own chat template."""
-        ids = self._prompt_ids(request)
+        ids = self.prompt_ids(request)
         return Prompt(ids, new_token_limit(len(ids), request.params, self._context))
 
-    def _prompt_ids(self, request: Request) -> list[int]:
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class, by the model's own chat template."""
         if request.token_ids is not None:
             return checked_ids(request.token_ids, self._vocab_size)
         with self._tokenizing:

@@ -148,6 +148,8 @@ async def _hung_up(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, ApiError):  # FastAPI wraps what reading the body raises
+        return error.__cause__.response()
     codes = {404: "not_found", 405: "method_not_allowed"}
     phrase = HTTPStatus(error.status_code).phrase
     message = f"{request.method} {request.url.path[:LONGEST_TEXT]}: {phrase}."
@@ -165,7 +167,9 @@ def invalid(problems: Any) -> ApiError:
     told = [_tell(problem) for problem in problems[:MOST_PROBLEMS]]
     more = len(problems) - len(told)
     text = "; ".join(told) + (f"; and {more} more" if more > 0 else "")
-    return ApiError(400, f"{text}.", "invalid_value", _place(problems[0])[:LONGEST_TEXT] or None)
+    unknown = problems[0]["type"] == "extra_forbidden"
+    code = "unsupported_parameter" if unknown else "invalid_value"
+    return ApiError(400, f"{text}.", code, _place(problems[0])[:LONGEST_TEXT] or None)
 
 
 def _place(problem: Mapping[str, Any]) -> str:

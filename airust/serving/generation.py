@@ -60,9 +60,10 @@ class Answer:
 
 
 class Generation:
-    """The answers to ``requests``, which differ in their seed at most.
+    """The answers to one or several prompts.
 
     Args:
+        requests: ``each`` for a prompt, one prompt after the other.
         streaming: events as they come; otherwise all at the end.
         timeout_s: cancels the answers after that.
         on_usage: told the tokens of each answer, finished or cancelled.
@@ -76,14 +77,16 @@ class Generation:
         model: ServedModel,
         requests: Sequence[Request],
         *,
+        each: int,
         streaming: bool,
         timeout_s: float,
         on_usage: Callable[[int], object],
         alive: set[Generation],
     ) -> None:
         self.model, self.requests = model, requests
-        self.usages: list[Usage] = []  # of the answers that have ended
+        self.usages: dict[int, Usage] = {}  # of the answers that have ended
         self._relay, self._metrics, self._timeout_s = relay, metrics, timeout_s
+        self._each = each
         self._streaming, self._on_usage, self._alive = streaming, on_usage, alive
         self._stopped_by: ApiError | None = None
         self._handles: list[Handle] = []
@@ -93,14 +96,14 @@ class Generation:
 
     @property
     def usage(self) -> Usage:
-        """Of all answers together; the prompt counts once."""
-        first = self.usages[0] if self.usages else Usage(0, 0)
+        """Of all answers together; a prompt counts once."""
+        prompts = [u for i, u in self.usages.items() if i % self._each == 0]
         return Usage(
-            prompt_tokens=max((u.prompt_tokens for u in self.usages), default=0),
-            completion_tokens=sum(u.completion_tokens for u in self.usages),
-            cached_tokens=first.cached_tokens,
-            trimmed_messages=first.trimmed_messages,
-            trimmed_tokens=first.trimmed_tokens,
+            prompt_tokens=sum(u.prompt_tokens for u in prompts),
+            completion_tokens=sum(u.completion_tokens for u in self.usages.values()),
+            cached_tokens=sum(u.cached_tokens for u in prompts),
+            trimmed_messages=sum(u.trimmed_messages for u in prompts),
+            trimmed_tokens=sum(u.trimmed_tokens for u in prompts),
         )
 
     async def start(self) -> None:
@@ -149,10 +152,10 @@ class Generation:
         if self._inbox is not None:
             self._inbox.refused(answers)
 
-    def _ended(self, event: LastEvent) -> None:
+    def _ended(self, index: int, event: LastEvent) -> None:
         self.model.pending -= 1
         if isinstance(event, DoneEvent):
-            self.usages.append(event.usage)
+            self.usages[index] = event.usage
             self._metrics.answered(self.model, event)
             self._on_usage(event.usage.prompt_tokens + event.usage.completion_tokens)
         if self._inbox is not None and self._inbox.unfinished == 0:

@@ -36,10 +36,6 @@ class ServedModel:
             )
         self.pending += answers
 
-    def close(self) -> None:
-        """Cancel what runs and free the model."""
-        self.engine.close()
-
 
 class Models:
     """All of them. The first is what a request without a model gets."""

@@ -85,7 +85,7 @@ class Inbox:
         relay: Relay,
         answers: int,
         streaming: bool,
-        on_end: Callable[[LastEvent], object],
+        on_end: Callable[[int, LastEvent], object],
         on_gap: Callable[[float], object],
     ) -> None:
         self.dirty = False
@@ -105,7 +105,7 @@ class Inbox:
             nonlocal last
             events.append((index, event))
             if not isinstance(event, TokenEvent):
-                relay.post(self._ended, event)
+                relay.post(self._ended, index, event)
                 return
             now = time.perf_counter()
             if last == 0.0:
@@ -120,11 +120,11 @@ class Inbox:
 
         return deliver
 
-    def _ended(self, event: LastEvent) -> None:
+    def _ended(self, index: int, event: LastEvent) -> None:
         self.unfinished -= 1
         if self.unfinished == 0:
             self._relay.open_streams -= self._streaming
-        self._on_end(event)
+        self._on_end(index, event)
         if self._streaming or self.unfinished == 0:
             self.wake()
 

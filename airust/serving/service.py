@@ -46,6 +46,7 @@ class Service:
         model: ServedModel,
         requests: Sequence[Request],
         *,
+        each: int = 1,
         streaming: bool,
         on_usage: Callable[[int], object],
     ) -> Generation:
@@ -58,6 +59,7 @@ class Service:
             self.metrics,
             model,
             requests,
+            each=each,
             streaming=streaming,
             timeout_s=timeout_s,
             on_usage=on_usage,
@@ -68,15 +70,15 @@ class Service:
         """Refuse new work from now on; what runs may end."""
         self.draining = True
 
+    async def idle(self) -> None:
+        """Until nothing runs any more."""
+        while self.in_flight:
+            await asyncio.sleep(0.02)
+
     def give_up(self) -> None:
         """Stop what still runs after draining."""
         for generation in list(self.generations):
             generation.stop(ApiError(503, "The server is shutting down.", "shutting_down"))
-
-    def close(self) -> None:
-        """Free the models."""
-        for model in self.models:
-            model.close()
 
 
 def service_of(connection: HTTPConnection) -> Service:

@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from airust.serving.errors import ApiError
 from airust.serving.generation import Answer, Generation
-from airust.serving.models import ServedModel
 from airust.serving.relay import Numbered
 from airust.serving.service import Service
 from airust.serving.sse import DONE, until_hang_up
@@ -102,19 +101,6 @@ def chat_logprobs(tokens: Sequence[TokenEvent], most: int) -> dict[str, Any]:
 def _logprob(text: str, logprob: float) -> dict[str, Any]:
     data = None if REPLACEMENT in text else list(text.encode())
     return {"token": text, "logprob": max(logprob, -9999.0), "bytes": data}
-
-
-def prompt_token_ids(model: ServedModel, request: Request) -> list[int]:
-    """What the engine makes of the prompt.
-
-    Raises:
-        UnsupportedError: the engine does not tell.
-    """
-    if request.token_ids is not None:
-        return list(request.token_ids)
-    if request.messages is not None:
-        return model.engine.encode_chat(request.messages)
-    return model.engine.encode(request.prompt or "")
 
 
 class ChunkWriter:

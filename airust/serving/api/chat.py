@@ -19,7 +19,6 @@ from airust.serving.api.answers import (
     failure,
     json_response,
     new_id,
-    prompt_token_ids,
     several,
     spend,
     split,
@@ -134,10 +133,11 @@ async def chat_completions(body: ChatRequest, http: HttpRequest) -> Response:
     service = service_of(http)
     model = service.models.find(body.model)
     request = body.request(service.settings.generation)
-    prompt_ids = prompt_token_ids(model, request) if body.return_token_ids else None
+    prompt_ids = model.engine.prompt_ids(request) if body.return_token_ids else None
     generation = service.generation(
         model,
         several(request, body.n or 1),
+        each=body.n or 1,
         streaming=bool(body.stream),
         on_usage=spend(service, http),
     )

@@ -19,7 +19,6 @@ from airust.serving.api.answers import (
     failure,
     json_response,
     new_id,
-    prompt_token_ids,
     several,
     spend,
     split,
@@ -124,7 +123,11 @@ async def completions(body: CompletionRequest, http: HttpRequest) -> Response:
     else:
         each = [copy for request in requests for copy in several(request, body.n or 1)]
         generation = service.generation(
-            model, each, streaming=bool(body.stream), on_usage=spend(service, http)
+            model,
+            each,
+            each=body.n or 1,
+            streaming=bool(body.stream),
+            on_usage=spend(service, http),
         )
         if body.stream:
             frames = CompletionFrames(body, model, len(each), prompts)
@@ -154,7 +157,7 @@ class Prefix:
 
 def _prefix(body: CompletionRequest, model: ServedModel, request: Request) -> Prefix:
     """Takes as long as a pass through the model."""
-    engine, ids = model.engine, prompt_token_ids(model, request)
+    engine, ids = model.engine, model.engine.prompt_ids(request)
     if not body.echo:
         return Prefix(ids, "", [])
     pieces = [engine.decode([token_id]) for token_id in ids]

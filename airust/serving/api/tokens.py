@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from airust.serving.api.answers import json_response, prompt_token_ids
+from airust.serving.api.answers import json_response
 from airust.serving.api.chat import MOST_MESSAGES, ChatMessage
 from airust.serving.api.parameters import Body
 from airust.serving.api.schemas import Text, Tokens, errors
@@ -49,7 +49,7 @@ async def tokenize(body: TokenizeRequest, http: HttpRequest) -> Response:
     model = service_of(http).models.find(body.model)
     if body.messages is not None:
         messages = tuple(message.message() for message in body.messages)
-        ids = await asyncio.to_thread(prompt_token_ids, model, Request(messages=messages))
+        ids = await asyncio.to_thread(model.engine.prompt_ids, Request(messages=messages))
     else:
         ids = await asyncio.to_thread(model.engine.encode, body.prompt or "")
     return json_response(
