@@ -22,6 +22,7 @@ from airust.serving.metrics import Metrics
 from airust.serving.models import ServedModel
 from airust.serving.relay import Inbox, LastEvent, Numbered, Relay
 from airust.types import (
+    AirustError,
     DoneEvent,
     EngineError,
     ErrorEvent,
@@ -201,17 +202,16 @@ class Generation:
             if self._stopped_by is not None:
                 raise self._stopped_by
             events = inbox.take()
-            for _, event in events:
-                if isinstance(event, ErrorEvent):
-                    raise event.error
-                if isinstance(event, DoneEvent) and event.finish_reason == "cancelled":
-                    raise EngineError("The engine was closed while it was answering.")
+            good, failed = _until_failure(events)
+            if good:
+                yield good
+            if failed is not None:
+                raise failed
             if events:
-                yield events
-            elif inbox.unfinished == 0:
+                continue
+            if inbox.unfinished == 0:
                 return
-            else:
-                await inbox.wait()
+            await inbox.wait()
 
     async def answers(self) -> list[Answer]:
         """All answers, when they are complete."""
@@ -227,6 +227,18 @@ def timed_out(after_s: float) -> ApiError:
     """The answer took too long. A client must not ask again at once and take as long."""
     message = f"The answer was not ready within {after_s:g} s; ask for fewer tokens."
     return ApiError(504, message, "timeout", headers={"x-should-retry": "false"})
+
+
+def _until_failure(events: list[Numbered]) -> tuple[list[Numbered], AirustError | None]:
+    """The events before the first failure, and the failure; for most events it is a glance."""
+    for place, (_, event) in enumerate(events):
+        if isinstance(event, TokenEvent):
+            continue
+        if isinstance(event, ErrorEvent):
+            return events[:place], event.error
+        if event.finish_reason == "cancelled":
+            return events[:place], EngineError("The engine was closed while it was answering.")
+    return events, None
 
 
 def _is_slow(request: Request) -> bool:
