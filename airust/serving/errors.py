@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from airust.types import (
     AirustError,
@@ -81,6 +82,11 @@ class ApiError(Exception):
         """As a response."""
         return Response(self.body(), self.status, self.headers, "application/json")
 
+    async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with it, from a middleware."""
+        scope["airust.code"] = self.code or ""
+        await self.response()(scope, receive, send)
+
 
 class HungUp(Exception):
     """Nobody waits for the answer any more."""
@@ -139,7 +145,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    return as_api_error(error).response()
+    return _noted(request, as_api_error(error))
 
 
 async def _hung_up(request: Request, error: Exception) -> Response:
@@ -149,17 +155,22 @@ async def _hung_up(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, ApiError):  # FastAPI wraps what reading the body raises
-        return error.__cause__.response()
+        return _noted(request, error.__cause__)
     codes = {404: "not_found", 405: "method_not_allowed"}
     phrase = HTTPStatus(error.status_code).phrase
     message = f"{request.method} {request.url.path[:LONGEST_TEXT]}: {phrase}."
     code = codes.get(error.status_code)
-    return ApiError(error.status_code, message, code, headers=error.headers).response()
+    return _noted(request, ApiError(error.status_code, message, code, headers=error.headers))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return invalid(error.errors()).response()
+    return _noted(request, invalid(error.errors()))
+
+
+def _noted(request: Request, error: ApiError) -> Response:
+    request.scope["airust.code"] = error.code or ""  # for the metric
+    return error.response()
 
 
 def invalid(problems: Any) -> ApiError:

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
 from airust import __version__
 from airust.serving.errors import ApiError
 from airust.serving.generation import Generation
+from airust.serving.limits import Limiter
 from airust.serving.metrics import Metrics
 from airust.serving.models import Models, ServedModel
 from airust.serving.relay import Relay
+from airust.serving.storage.database import Database
+from airust.serving.storage.keys import Keys
+from airust.serving.storage.sessions import Sessions
 from airust.settings import Settings
 from airust.types import Request
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What outlives the process."""
+
+    database: Database
+    sessions: Sessions
+    keys: Keys
 
 
 class Service:
@@ -31,7 +46,10 @@ class Service:
         self.draining = False
         self.in_flight = 0  # HTTP requests and answers on sockets; health checks do not count
         self.generations: set[Generation] = set()
+        self.limiter = Limiter(settings.limits)
         self._relay: Relay | None = None
+        self._storage: Storage | None = None
+        self._opening = threading.Lock()
 
     @property
     def relay(self) -> Relay:
@@ -40,6 +58,29 @@ class Service:
         if self._relay is None or self._relay.loop is not loop:
             self._relay = Relay(loop)
         return self._relay
+
+    async def storage(self) -> Storage:
+        """Sessions and keys; the database is opened by the first who needs it."""
+        return self._storage or await asyncio.to_thread(self._open_storage)
+
+    def _open_storage(self) -> Storage:
+        with self._opening:
+            if self._storage is None:
+                database = Database(self.settings.sessions.database_url)
+                self._storage = Storage(database, Sessions(database), Keys(database))
+        return self._storage
+
+    def check_open(self) -> None:
+        """Refuse new work while draining.
+
+        Raises:
+            ApiError: the server is shutting down.
+        """
+        if self.draining:
+            raise ApiError(
+                503, "The server is shutting down.", "shutting_down",
+                headers={"retry-after": "5", "connection": "close"},
+            )  # fmt: skip
 
     def generation(
         self,
@@ -74,6 +115,11 @@ class Service:
         """Until nothing runs any more."""
         while self.in_flight:
             await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Close the database. The engines belong to whoever made them."""
+        if self._storage is not None:
+            self._storage.database.close()
 
     def give_up(self) -> None:
         """Stop what still runs after draining."""

@@ -25,11 +25,14 @@ class Caps:
         settings, headers = self._settings, Headers(scope=scope)
         size = sum(len(name) + len(value) for name, value in headers.raw)
         if size + len(scope.get("raw_path") or b"") > settings.max_header_bytes:
-            raise ApiError(431, f"The headers may have {settings.max_header_bytes} bytes.",
-                           "headers_too_large")  # fmt: skip
+            message = f"The headers may have {settings.max_header_bytes} bytes."
+            error = ApiError(431, message, "headers_too_large", headers={"connection": "close"})
+            await error.send(scope, receive, send)
+            return
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > settings.max_body_bytes:
-            raise self._too_large()
+            await self._too_large().send(scope, receive, send)
+            return
         deadline = asyncio.get_running_loop().time() + settings.body_timeout_s
         seen, complete = 0, False
 
@@ -55,6 +58,5 @@ class Caps:
         await self._app(scope, capped, send)
 
     def _too_large(self) -> ApiError:
-        return ApiError(
-            413, f"The body may have {self._settings.max_body_bytes} bytes.", "request_too_large"
-        )
+        message = f"The body may have {self._settings.max_body_bytes} bytes."
+        return ApiError(413, message, "request_too_large", headers={"connection": "close"})

@@ -71,7 +71,7 @@ class Front:
                     answer = as_api_error(error)
                     if status:  # a part of the answer is on its way: only closing tells
                         raise
-                    await answer.response()(scope, receive, named)
+                    await answer.send(scope, receive, named)
                 finally:
                     span.end(route_of(scope), status)
         finally:
