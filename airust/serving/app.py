@@ -2,13 +2,14 @@
 
 >>> from airust.engines.dummy import DummyEngine
 >>> app = create_app({"echo": DummyEngine()})
->>> sorted(app.openapi()["paths"])[-2:]
-['/v1/sessions/{session_id}/messages', '/v1/sessions/{session_id}/messages/{message_id}']
+>>> [path for path in app.openapi()["paths"] if path.endswith("completions")]
+['/v1/chat/completions', '/v1/completions']
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,7 +18,17 @@ from starlette.middleware.cors import CORSMiddleware
 from airust import __version__
 from airust.engines.base import Engine
 from airust.serving import errors
-from airust.serving.api import catalog, chat, completions, health, infer, tokens
+from airust.serving.api import (
+    catalog,
+    chat,
+    completions,
+    health,
+    infer,
+    responses,
+    sessions,
+    tokens,
+    websocket,
+)
 from airust.serving.middleware.caps import Caps
 from airust.serving.middleware.front import Front
 from airust.serving.middleware.gate import Gate
@@ -27,7 +38,7 @@ from airust.serving.tracing import tracer_for
 from airust.settings import Settings
 from airust.types import UserError
 
-ROUTERS = (chat, completions, infer, tokens, catalog, health)
+ROUTERS = (chat, completions, responses, sessions, infer, tokens, catalog, health, websocket)
 EXPOSED = (
     "x-request-id", "retry-after", "x-ratelimit-limit-requests", "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-requests",
@@ -59,6 +70,12 @@ def create_app(
     if not by_name:
         raise UserError("There is no model to serve; name at least one.")
     service = Service(Models(by_name, settings.server.max_pending), settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
     app = FastAPI(
         title="airust",
         version=__version__,
@@ -66,6 +83,7 @@ def create_app(
         docs_url=None,  # its page needs inline scripts and another host
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.state.service = service
     for module in ROUTERS:

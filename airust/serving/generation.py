@@ -90,6 +90,7 @@ class Generation:
         self._each = each
         self._streaming, self._on_usage, self._alive = streaming, on_usage, alive
         self._stopped_by: ApiError | None = None
+        self._wanted = False
         self._handles: list[Handle] = []
         self._in_thread = 0  # submitted by a thread that nobody waits for any more
         self._inbox: Inbox | None = None
@@ -171,6 +172,11 @@ class Generation:
         if self._inbox is not None:
             self._inbox.wake()
 
+    def end_early(self) -> None:
+        """Stop at the caller's own wish: the answers end with what they have."""
+        self._wanted = True
+        self.cancel()
+
     def cancel(self) -> None:
         """Free the engine's slots at its next step. Safe to repeat."""
         for handle in self._handles:
@@ -202,7 +208,7 @@ class Generation:
             if self._stopped_by is not None:
                 raise self._stopped_by
             events = inbox.take()
-            good, failed = _until_failure(events)
+            good, failed = _until_failure(events, self._wanted)
             if good:
                 yield good
             if failed is not None:
@@ -229,14 +235,16 @@ def timed_out(after_s: float) -> ApiError:
     return ApiError(504, message, "timeout", headers={"x-should-retry": "false"})
 
 
-def _until_failure(events: list[Numbered]) -> tuple[list[Numbered], AirustError | None]:
+def _until_failure(
+    events: list[Numbered], may_cancel: bool
+) -> tuple[list[Numbered], AirustError | None]:
     """The events before the first failure, and the failure; for most events it is a glance."""
     for place, (_, event) in enumerate(events):
         if isinstance(event, TokenEvent):
             continue
         if isinstance(event, ErrorEvent):
             return events[:place], event.error
-        if event.finish_reason == "cancelled":
+        if event.finish_reason == "cancelled" and not may_cancel:
             return events[:place], EngineError("The engine was closed while it was answering.")
     return events, None
 

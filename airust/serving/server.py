@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 2048
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+GOING_AWAY = 1001  # a WebSocket's close code
 LAST_WORDS_S = 2.0  # for answers that are given up to say so
 
 
@@ -146,4 +147,7 @@ class DrainingServer(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
                     await service.idle()
+        for connection in list(service.sockets):
+            with contextlib.suppress(RuntimeError):
+                await connection.close(GOING_AWAY)
         self.should_exit = True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 
 from airust import __version__
 from airust.serving.errors import ApiError
@@ -46,6 +47,7 @@ class Service:
         self.draining = False
         self.in_flight = 0  # HTTP requests and answers on sockets; health checks do not count
         self.generations: set[Generation] = set()
+        self.sockets: set[WebSocket] = set()
         self.limiter = Limiter(settings.limits)
         self._relay: Relay | None = None
         self._storage: Storage | None = None

@@ -38,11 +38,14 @@ class Frames(Protocol):
     def render(self, events: Sequence[Numbered]) -> bytes:
         """Some events; may be empty."""
 
-    def end(self, generation: Generation) -> bytes:
+    async def end(self, generation: Generation) -> bytes:
         """After the last event."""
 
     def fail(self, error: ApiError) -> bytes:
         """Instead of the end."""
+
+    async def close(self, generation: Generation) -> None:
+        """In any case, also when the client has hung up."""
 
 
 class EventStream(Response):
@@ -60,8 +63,12 @@ class EventStream(Response):
         """Answer."""
         async with self._generation:  # raises before the status has been sent
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            with contextlib.suppress(HungUp):
-                await until_hang_up(receive, self._stream(send))
+            try:
+                with contextlib.suppress(HungUp):
+                    await until_hang_up(receive, self._stream(send))
+            finally:
+                self._generation.cancel()
+                await self._frames.close(self._generation)
 
     async def _stream(self, send: Send) -> None:
         line = Line(send, self._keep_alive_s)
@@ -70,7 +77,7 @@ class EventStream(Response):
             async for events in self._generation:
                 if data := self._frames.render(events):
                     await line.write(data)
-            await line.write(self._frames.end(self._generation))
+            await line.write(await self._frames.end(self._generation))
         except Exception as error:
             await line.write(self._frames.fail(as_api_error(error)))
         finally:

@@ -239,7 +239,7 @@ class ChatFrames:
         choice = b'{"index":%d,"delta":{},"logprobs":null,"finish_reason":%b}' % (index, reason)
         return self._writer.chunk(choice)
 
-    def end(self, generation: Generation) -> bytes:
+    async def end(self, generation: Generation) -> bytes:
         """The usage, if wanted, and the mark of the end."""
         usage = self._writer.usage(generation.usage) if self._wants_usage else b""
         return usage + DONE
@@ -247,3 +247,6 @@ class ChatFrames:
     def fail(self, error: ApiError) -> bytes:
         """An error in the middle."""
         return failure(error)
+
+    async def close(self, generation: Generation) -> None:
+        """Nothing is kept."""

@@ -273,7 +273,7 @@ class CompletionFrames:
             return b"null"
         return dumps(completion_logprobs(tokens, self._most, self._offsets[index]))
 
-    def end(self, generation: Generation) -> bytes:
+    async def end(self, generation: Generation) -> bytes:
         """The usage, if wanted, and the mark of the end."""
         usage = self._writer.usage(generation.usage) if self._wants_usage else b""
         return usage + DONE
@@ -281,3 +281,6 @@ class CompletionFrames:
     def fail(self, error: ApiError) -> bytes:
         """An error in the middle."""
         return failure(error)
+
+    async def close(self, generation: Generation) -> None:
+        """Nothing is kept."""

@@ -114,6 +114,101 @@ class TextCompletion(BaseModel):
     usage: UsageBody
 
 
+class ContextBody(BaseModel):
+    """What of the conversation the model was shown."""
+
+    messages: int
+    left_out: int = Field(description="older messages that it was not shown")
+    question_id: str | None
+
+
+class ConversationBody(BaseModel):
+    """The session that an answer belongs to."""
+
+    id: str
+
+
+class ResponseBody(BaseModel):
+    """A response; OpenAI's fields, and context."""
+
+    id: str
+    object: Literal["response"]
+    created_at: float
+    status: Literal["completed", "incomplete", "failed", "in_progress"]
+    model: str
+    output: list[dict[str, Any]]
+    usage: dict[str, Any] | None
+    error: dict[str, Any] | None
+    incomplete_details: dict[str, Any] | None
+    instructions: str | None
+    max_output_tokens: int | None
+    metadata: dict[str, str]
+    parallel_tool_calls: bool
+    previous_response_id: str | None
+    conversation: ConversationBody | None
+    temperature: float
+    top_p: float
+    text: dict[str, Any]
+    tool_choice: str
+    tools: list[dict[str, Any]]
+    truncation: str
+    context: ContextBody
+
+
+class SessionBody(BaseModel):
+    """A conversation without its messages."""
+
+    id: str
+    title: str
+    system: str | None
+    head: str | None = Field(description="the message that was added or chosen last")
+    created_at: float
+    updated_at: float
+
+
+class SessionList(BaseModel):
+    """Conversations, newest first."""
+
+    object: Literal["list"]
+    data: list[SessionBody]
+
+
+class MessageBody(BaseModel):
+    """One message of a tree."""
+
+    id: str
+    parent_id: str | None
+    role: str
+    content: str
+    created_at: float
+    details: dict[str, Any]
+
+
+class MessageTree(BaseModel):
+    """A conversation's messages, parents before children."""
+
+    object: Literal["list"]
+    head: str | None
+    data: list[MessageBody]
+
+
+class HitBody(BaseModel):
+    """A message that a search has found."""
+
+    session_id: str
+    title: str
+    message_id: str
+    role: str
+    excerpt: str
+
+
+class HitList(BaseModel):
+    """What a search has found, newest first."""
+
+    object: Literal["list"]
+    data: list[HitBody]
+
+
 class ModelBody(BaseModel):
     """A model that is served."""
 

@@ -123,10 +123,12 @@ class Sessions:
         role: str,
         content: str,
         details: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
     ) -> StoredMessage:
         """A message below another one; it becomes the head. The first question is the title."""
         now = time.time()
-        message = StoredMessage(_new_id("msg"), parent_id, role, content, now, details or {})
+        name = message_id or _new_id("msg")
+        message = StoredMessage(name, parent_id, role, content, now, details or {})
         with self._database.write() as connection:
             session = _find(connection, owner, ident)
             if parent_id is not None:
@@ -211,25 +213,31 @@ class Sessions:
         return func.lower(messages.c.content).contains(term.lower(), autoescape=True)
 
     def put(
-        self, owner: str, session: Session, branch: Iterable[StoredMessage]
-    ) -> Session:
-        """A whole conversation from elsewhere, under a new name if its own is taken."""
+        self, owner: str, conversations: Iterable[tuple[Session, Iterable[StoredMessage]]]
+    ) -> list[Session]:
+        """Whole conversations from elsewhere, under new names where theirs are taken."""
         with self._database.write() as connection:
-            taken = select(sessions.c.id).where(sessions.c.id == session.id)
-            ident = session.id
-            if not ident or connection.execute(taken).scalar() is not None:
-                ident = _new_id("sess")
-            names: dict[str, str] = {}
-            values = _columns(session) | {"id": ident, "owner": owner, "head": None}
-            connection.execute(insert(sessions).values(**values))
-            for message in branch:
-                names[message.id] = _new_id("msg")
-                parent = None if message.parent_id is None else names.get(message.parent_id)
-                row = _columns(message) | {"id": names[message.id], "parent_id": parent}
-                connection.execute(insert(messages).values(session_id=ident, **row))
-            head = names.get(session.head or "", next(reversed(names.values()), None))
-            connection.execute(update(sessions).where(sessions.c.id == ident).values(head=head))
-            return _find(connection, owner, ident)
+            return [_put(connection, owner, session, tree) for session, tree in conversations]
+
+
+def _put(
+    connection: Connection, owner: str, session: Session, tree: Iterable[StoredMessage]
+) -> Session:
+    ident = session.id
+    taken = select(sessions.c.id).where(sessions.c.id == ident)
+    if not ident or connection.execute(taken).scalar() is not None:
+        ident = _new_id("sess")
+    names: dict[str, str] = {}
+    values = _columns(session) | {"id": ident, "owner": owner, "head": None}
+    connection.execute(insert(sessions).values(**values))
+    for message in tree:
+        names[message.id] = _new_id("msg")
+        parent = None if message.parent_id is None else names.get(message.parent_id)
+        row = _columns(message) | {"id": names[message.id], "parent_id": parent}
+        connection.execute(insert(messages).values(session_id=ident, **row))
+    head = names.get(session.head or "", next(reversed(names.values()), None))
+    connection.execute(update(sessions).where(sessions.c.id == ident).values(head=head))
+    return _find(connection, owner, ident)
 
 
 def _new_id(prefix: str) -> str:
