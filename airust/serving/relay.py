@@ -99,20 +99,22 @@ class Inbox:
     def callback(self, index: int) -> EventCallback:
         """What to give to ``Engine.submit`` for one of the answers."""
         events, relay, on_gap = self._events, self._relay, self._on_gap
-        last = 0.0  # when the previous token came
+        last, ids = 0.0, False  # when the previous token came; whether tokens have ids here
 
         def deliver(event: Event) -> None:
-            nonlocal last
+            nonlocal last, ids
             events.append((index, event))
             if not isinstance(event, TokenEvent):
                 relay.post(self._ended, index, event)
                 return
             now = time.perf_counter()
             if last == 0.0:
+                ids = event.token_id is not None
                 if self._streaming:
                     relay.post(self.wake)
             else:
-                on_gap(now - last)
+                if event.token_id is not None or not ids:  # else it is text that was held back
+                    on_gap(now - last)
                 if self._streaming and not self.dirty:
                     self.dirty = True
                     relay.notice(self)
