@@ -61,4 +61,6 @@ def set_up(settings: LogSettings) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(settings.level.upper())
+    if settings.level != "debug":  # it tells of every start and stop
+        logging.getLogger("uvicorn").setLevel("WARNING")
     logging.getLogger("uvicorn.access").disabled = True  # ours has more

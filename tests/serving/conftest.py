@@ -141,7 +141,7 @@ class ServerProcess:
         while line := self.lines.get(timeout=max(end - time.monotonic(), 0.1)):
             if found := re.search(r"Serving .* at (http://\S+)", line):
                 return found[1]
-        self.process.wait(TIMEOUT_S)
+        self.wait()
         raise AssertionError("".join(self.log))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
