@@ -119,6 +119,8 @@ class SamplingParams:
                 raise UserError(f"{name} is {value!r} but must be {wanted}.")
         if self.json_schema is not None and self.regex is not None:
             raise UserError("json_schema and regex exclude each other; give one of them.")
+        if self.ignore_eos and (self.json_schema or self.regex) is not None:
+            raise UserError("ignore_eos would go on behind the end of a json_schema or regex.")
 
 
 @dataclass(frozen=True, slots=True)

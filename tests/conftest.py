@@ -54,15 +54,16 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-RECITED = "水abc"  # what the reciter says again and again
+RECITED = "水🦀abc"  # what the reciter says again and again
 
 
 @pytest.fixture(scope="session")
 def reciter_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that can be predicted: it recites 水abc水abc... byte by byte, one token each.
+    """A model that can be predicted: it recites 水🦀abc水🦀abc... byte by byte, one token each.
 
     Its blocks add nothing, its embedding is the identity, and its head is a table of successors.
-    After any other token it begins from the start; after "z" it ends the text.
+    After any other token it begins from the start, after "x" with a space before it; after "z" it
+    ends the text.
     """
     import torch
 
@@ -72,7 +73,7 @@ def reciter_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from airust.gpt.tokenizer import train_bpe
 
     folder = tmp_path_factory.mktemp("reciter")
-    tokenizer = train_bpe(SENTENCES[:3], vocab_size=262)  # nearly bytes: 水 takes three tokens
+    tokenizer = train_bpe(SENTENCES[:3], vocab_size=262)  # nearly bytes: 水 is three, 🦀 four
     size = 288  # of the vocabulary, rounded up
     config = GPTConfig(
         vocab_size=tokenizer.vocab_size,
@@ -88,6 +89,7 @@ def reciter_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cycle = tokenizer.encode(RECITED)
     successor = dict.fromkeys(range(tokenizer.vocab_size), cycle[0])
     successor |= dict(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+    successor[tokenizer.encode("x")[0]] = tokenizer.encode(" ")[0]
     successor[tokenizer.encode("z")[0]] = tokenizer.turn_end
     model = GPT(config)
     with torch.no_grad():

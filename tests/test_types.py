@@ -47,6 +47,17 @@ def test_a_schema_and_a_regular_expression_exclude_each_other() -> None:
         SamplingParams(json_schema="{}", regex="a")
 
 
+@pytest.mark.parametrize("grammar", [{"json_schema": "{}"}, {"regex": ""}])
+def test_a_grammar_and_ignore_eos_exclude_each_other(grammar: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="ignore_eos would go on"):
+        SamplingParams(ignore_eos=True, **grammar)
+
+
+def test_an_unknown_way_with_long_prompts_is_refused() -> None:
+    with pytest.raises(UserError, match="overflow is 'cut' but must be refuse or trim"):
+        Request(prompt="hi", overflow="cut")  # type: ignore[arg-type]
+
+
 def test_an_unknown_role_is_refused() -> None:
     with pytest.raises(UserError, match="'wizard' is unknown; the roles are: system, user"):
         Message("wizard", "hi")  # type: ignore[arg-type]

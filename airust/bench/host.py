@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -13,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from airust.gpt.fingerprint import file_sha256
 from airust.types import UserError
 
 THREAD_VARIABLES = (
@@ -126,8 +126,8 @@ def describe_model(folder: Path) -> dict[str, Any]:
     return {
         "name": folder.resolve().name,
         "config": config,
-        "weights_sha256": {path.name: sha256(path) for path in weights},
-        "tokenizer_sha256": sha256(folder / "tokenizer.json"),
+        "weights_sha256": {path.name: file_sha256(path) for path in weights},
+        "tokenizer_sha256": file_sha256(folder / "tokenizer.json"),
         "parameters": sum(count for _, count, _ in tensors),
         # A tied table is read by the output projection; an untied one a row a token.
         "parameters_read_per_token": sum(
@@ -155,9 +155,3 @@ def _tensors(path: Path) -> list[tuple[str, int, str]]:
                 count *= size
             found.append((name, count, entry["dtype"]))
     return found
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -158,12 +158,15 @@ class Session:
 def choose_engines(names: Sequence[str] | None) -> list[str]:
     """The named engines, or every installed one that loads a model; the baseline comes first.
 
+    Engines that ask a server are measured only when they are named.
+
     Raises:
         UserError: an engine is unknown or not installed.
     """
     known = {engine.name: engine for engine in list_engines()}
     if names is None:
-        return [name for name, engine in known.items() if engine.available and name != ECHO]
+        here = [name for name, e in known.items() if e.available and not e.remote]
+        return [name for name in here if name != ECHO]
     for name in names:
         if name not in known:
             raise UserError(f"There is no engine '{name}'; the engines are: {', '.join(known)}.")
@@ -181,7 +184,7 @@ def missing_engines() -> list[dict[str, str]]:
     return [
         {"name": engine.name, "install": engine.install_hint}
         for engine in list_engines()
-        if not engine.available
+        if not engine.available and not engine.remote
     ]
 
 

@@ -17,6 +17,7 @@ import typer
 
 from airust import __version__
 from airust.cli.errors import handled
+from airust.gpt.openmp import spin_briefly
 
 COMMANDS = ("train", "ask", "chat", "export", "engines", "parity", "report", "serve", "keys",
             "doctor")
@@ -57,6 +58,7 @@ def _common(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 Ctrl+C."""
+    spin_briefly()
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # Windows would otherwise read and write a pipe in a code page without Chinese.
         if isinstance(stream, TextIOWrapper) and not stream.isatty():

@@ -9,8 +9,8 @@ import typer
 from airust.cli.common import (
     EngineOption,
     MaxTokensOption,
-    ModelOption,
     SeedOption,
+    SourceOption,
     SystemOption,
     TemperatureOption,
     open_engine,
@@ -23,7 +23,7 @@ EXAMPLE = 'airust ask --model runs/tiny "What is the capital of France?"'
 
 def run(
     question: Annotated[str, typer.Argument(help='"-" reads it from standard input.')],
-    model: ModelOption = None,
+    model: SourceOption = None,
     engine: EngineOption = "torch",
     temperature: TemperatureOption = 0.0,
     max_tokens: MaxTokensOption = 256,

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ import typer
 from airust.cli.common import (
     EngineOption,
     MaxTokensOption,
-    ModelOption,
     SeedOption,
+    SourceOption,
     SystemOption,
     TemperatureOption,
     open_engine,
@@ -48,7 +49,7 @@ Ctrl+C stops an answer; at the prompt, twice leaves."""
 
 
 def run(
-    model: ModelOption = None,
+    model: SourceOption = None,
     engine: EngineOption = "torch",
     temperature: TemperatureOption = 0.0,
     max_tokens: MaxTokensOption = 256,
@@ -60,7 +61,7 @@ def run(
     with open_engine(engine, model) as loaded:
         # An option that the engine does not have is refused now and not at every turn.
         loaded.check(Request(messages=(Message("user", "?"),), params=params))
-        talk = Conversation(params, system, Window.of(model))
+        talk = Conversation(params, system, Window.of(Path(model) if model else None))
         say(f"Talking with {model or 'no model'} in {engine}. /help lists commands.")
         for line in _lines():
             if line.startswith("/"):

@@ -24,10 +24,32 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
-EngineOption = Annotated[str, typer.Option("--engine", "-e", help="`airust engines` lists them.")]
+# A server's address is no path: Path would make one slash of its two.
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model folder, .gguf file or hub name (OWNER/NAME); for engines that ask a server "
+        "the model's name there, or the server's address.",
+        show_default=False,
+    ),
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        "-e",
+        help="`airust engines` lists them; NAME:OPTION=VALUE,... loads one with options.",
+    ),
+]
 EnginesOption = Annotated[
     str | None,
-    typer.Option("--engines", help="Names with commas between; all installed ones if not given."),
+    typer.Option(
+        "--engines",
+        help="Names with commas between, with options if you like (torch:dtype=bfloat16); "
+        "all installed ones if not given.",
+    ),
 ]
 TemperatureOption = Annotated[float, typer.Option(help="0 always takes the likeliest token.")]
 MaxTokensOption = Annotated[int, typer.Option(help="New tokens at most.")]
@@ -67,26 +89,44 @@ def model_or_hub_name(model: Path | None) -> str | Path:
     return existing_model(model)
 
 
-def open_engine(name: str, model: Path | None, **options: object) -> Engine:
-    """Load a model into an engine. The dummy engine needs no model.
+def open_engine(engine: str, model: str | None, **more: object) -> Engine:
+    """Load a model into an engine, NAME or NAME:OPTION=VALUE,... The dummy needs no model.
 
     Raises:
-        UserError: no such engine or model.
+        UserError: no such engine, option or model.
     """
     from rich.console import Console
 
-    from airust.engines.registry import load_engine
+    from airust.engines.registry import load_engine, parse_spec
 
-    path = "dummy" if name == "dummy" and model is None else model_or_hub_name(model)
-    with Console(stderr=True, markup=False).status(f"Loading {path} into {name} ..."):
-        return load_engine(name, path, **options)
+    name, options = parse_spec(engine)
+    source = _source(name, model)
+    with Console(stderr=True, markup=False).status(f"Loading {source} into {name} ..."):
+        return load_engine(name, source, **options | more)
+
+
+def _source(engine: str, model: str | None) -> str | Path:
+    """What an engine loads.
+
+    Raises:
+        UserError: it was not given, or is a path where nothing is.
+    """
+    from airust.engines.registry import list_engines
+
+    if engine == "dummy" and model is None:
+        return "dummy"
+    if any(e.remote for e in list_engines() if e.name == engine):
+        if model is None:
+            raise UserError("Say with --model which of the server's models, by the name it has.")
+        return model
+    return model_or_hub_name(None if model is None else Path(model))
 
 
 def split_names(names: str | None) -> list[str] | None:
-    """Comma-separated names.
+    """Comma-separated engines, with or without options.
 
-    >>> split_names("torch, mistralrs")
-    ['torch', 'mistralrs']
+    >>> split_names("torch, mistralrs:quantize=Q8_0")
+    ['torch', 'mistralrs:quantize=Q8_0']
     >>> split_names(None) is None
     True
 
@@ -95,8 +135,9 @@ def split_names(names: str | None) -> list[str] | None:
     """
     if names is None:
         return None
-    found = [name.strip() for name in names.split(",") if name.strip()]
-    if not found:
+    from airust.engines.registry import split_specs
+
+    if not (found := split_specs(names)):
         raise UserError("--engines needs at least one name, for example --engines torch,mistralrs.")
     return found
 

@@ -23,13 +23,13 @@ class Window:
     @classmethod
     def of(cls, model: Path | None) -> Window | None:
         """The window of a model folder; None where only the engine could tell."""
-        from airust.gpt.tokenizer import Tokenizer
+        from airust.engines.model_tokenizer import ModelTokenizer
 
         if model is None:
             return None
         try:
             config = json.loads((model / "config.json").read_text("utf-8"))
-            context, tokenizer = int(config["max_position_embeddings"]), Tokenizer.load(model)
+            context, tokenizer = int(config["max_position_embeddings"]), ModelTokenizer.load(model)
         except (OSError, ValueError, KeyError, TypeError, UserError):
             return None
         return cls(context, lambda turns: len(tokenizer.encode_chat(turns)))

@@ -72,11 +72,11 @@ def _write_folder(source: Path, out: Path, dtype: Dtype) -> None:
         raise UserError("q8_0 is a GGUF format; a Hugging Face folder takes f32 or bf16.")
     import torch
 
+    from airust.engines.model_tokenizer import ModelTokenizer
     from airust.gpt.checkpoint import load_model, save_model
-    from airust.gpt.tokenizer import Tokenizer
 
     weights = torch.bfloat16 if dtype is Dtype.BF16 else torch.float32
-    save_model(load_model(source), Tokenizer.load(source), out, weights)
+    save_model(load_model(source), ModelTokenizer.load(source), out, weights)
 
 
 def _megabytes(path: Path) -> float:

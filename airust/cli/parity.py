@@ -25,7 +25,8 @@ def run(
 ) -> None:
     """Compare engines with PyTorch in float32, token by token.
 
-    Exit code 1 if an engine differs by more than rounding explains, or fails.
+    Exit code 1 if an engine differs by more than rounding explains, or fails. An engine that was
+    loaded with fewer bits (torch:dtype=bfloat16, mistralrs:quantize=Q8_0) is measured, not judged.
     """
     folder, names = existing_model(model), split_names(engines)
     from rich.console import Console
@@ -59,7 +60,7 @@ def _show(report: ParityReport) -> None:
     typer.echo(f"Reference: {report.reference}")
     typer.echo(f"{report.prompts} prompts x {report.new_tokens} tokens; Δ = |logprob difference|")
     table = Table("engine", "dtype", "max Δ", "mean Δ", "max KL", "same answers", "parity")
-    table.columns[0].no_wrap = True
+    table.columns[0].overflow = "fold"  # a long name with options stays whole
     for engine in report.engines:
         numbers = (engine.max_delta, engine.mean_delta, engine.max_kl)
         table.add_row(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airust.cli.common import model_or_hub_name, open_engine, say
+from airust.cli.common import open_engine, say
 from airust.types import UserError
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ def _serve(settings: Settings) -> None:
 
 
 def _open(model: ModelSettings) -> Engine:
-    path = None if model.engine == "dummy" else Path(model.path)
-    if path is not None:
-        model_or_hub_name(path)
+    path = None if model.engine == "dummy" else model.path
     return open_engine(model.engine, path, **model.options)
 
 

@@ -58,11 +58,13 @@ class Capabilities:
     json_schema: bool = False  # constrains the output to a schema
     regex: bool = False  # constrains the output to a regular expression
     batching: bool = False  # several requests advance in the same step
+    top_k: bool = True  # some services know only top_p
     min_p: bool = False
     repetition_penalty: bool = False
     penalties: bool = False  # presence_penalty and frequency_penalty
     logit_bias: bool = False
     ignore_eos: bool = False
+    trim: bool = False  # leaves out the oldest part of a prompt that is too long, if asked to
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +227,13 @@ class Engine(ABC):
         self.close()
 
     def check(self, request: Request) -> None:
-        """Refuse what is outside the capabilities.
+        """Refuse what is outside the capabilities, or is no text.
 
         Raises:
             UnsupportedError: names the first thing that the engine cannot do.
+            UserError: a text has no UTF-8 form.
         """
+        _check_unicode(request)
         can, params = self.capabilities, request.params
         penalised = params.presence_penalty != 0 or params.frequency_penalty != 0
         wanted = (
@@ -240,11 +244,13 @@ class Engine(ABC):
             (params.seed is not None, can.seed, "a seed"),
             (params.json_schema is not None, can.json_schema, "a JSON schema"),
             (params.regex is not None, can.regex, "a regular expression"),
+            (params.top_k > 0, can.top_k, "top_k"),
             (params.min_p > 0, can.min_p, "min_p"),
             (params.repetition_penalty != 1, can.repetition_penalty, "a repetition penalty"),
             (penalised, can.penalties, "presence or frequency penalties"),
             (bool(params.logit_bias), can.logit_bias, "logit_bias"),
             (params.ignore_eos, can.ignore_eos, "ignore_eos"),
+            (request.overflow == "trim", can.trim, "trimming of long prompts"),
         )
         for asked, able, what in wanted:
             if asked and not able:
@@ -316,6 +322,17 @@ def _post(loop: asyncio.AbstractEventLoop, inbox: asyncio.Queue[Event], event: E
     # The loop may have closed while the engine was still cancelling.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(inbox.put_nowait, event)
+
+
+def _check_unicode(request: Request) -> None:
+    """Libraries stumble over half a surrogate pair, each in its own way."""
+    messages, params = request.messages or (), request.params
+    texts = (*(m.content for m in messages), request.prompt or "", *params.stop)
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError("The text is not valid Unicode: it holds a lone surrogate.") from error
 
 
 def _given_token(event: TokenEvent, given: int) -> ScoredToken | None:

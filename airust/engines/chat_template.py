@@ -37,6 +37,7 @@ class ChatTemplate:
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        self.source = source
         self._special_tokens = dict(special_tokens or {})
         try:
             self._template = environment.from_string(source)
@@ -74,20 +75,31 @@ class ChatTemplate:
 
 
 def _in_folder(folder: Path) -> tuple[str | None, dict[str, str]]:
-    path, settings = folder / "tokenizer_config.json", {}
-    if path.is_file():
-        settings = json.loads(path.read_text("utf-8"))
-    jinja = folder / "chat_template.jinja"
+    settings, jinja = _settings(folder), folder / "chat_template.jinja"
     source = jinja.read_text("utf-8") if jinja.is_file() else settings.get("chat_template")
     if isinstance(source, list):  # several, by name
         source = {entry["name"]: entry["template"] for entry in source}.get("default")
-    tokens = {}
+    return source, special_tokens(folder)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def special_tokens(folder: Path) -> dict[str, str]:
+    """The special tokens that tokenizer_config.json names, by their part: ``eos_token`` and others.
+
+    Raises:
+        OSError, ValueError: the file cannot be read.
+    """
+    settings, tokens = _settings(folder), {}
     for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
         value = settings.get(name)
         value = value.get("content") if isinstance(value, dict) else value
         if value is not None:
             tokens[name] = value
-    return source, tokens
+    return tokens
 
 
 def _in_gguf(path: Path) -> tuple[str | None, dict[str, str]]:

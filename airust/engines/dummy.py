@@ -36,7 +36,7 @@ class DummyEngine(WorkerEngine[list[str]]):
     name: ClassVar[str] = "dummy"
     capabilities: ClassVar[Capabilities] = Capabilities(
         raw_prompt=True, seed=True, batching=True, min_p=True, repetition_penalty=True,
-        ignore_eos=True,
+        ignore_eos=True, trim=True,
     )  # fmt: skip
 
     def __init__(self, script: Iterable[str] = (), delay_s: float = 0.0) -> None:

@@ -9,7 +9,10 @@ The library has traps, all of which were met while writing this file:
 * a missing sampling setting is taken from the model's ``generation_config.json``, where
   ``do_sample: false`` silently makes everything greedy, so all of them are passed;
 * a request ends early only when its iterator is dropped;
-* logprobs are those of the distribution after temperature and penalties;
+* whitespace at the very beginning of an answer is dropped; only a request for logprobs, which
+  slows every token down, tells what it was, and then it is put back;
+* logprobs are those of the distribution after temperature, penalties, bias and grammar;
+* a bias for a token that does not exist is dropped without a word;
 * prompts are text: token ids pass only if tokenising their text gives them back, and the spelling
   of a control token inside a message becomes that control token.
 """
@@ -17,10 +20,12 @@ The library has traps, all of which were met while writing this file:
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +33,11 @@ from typing import Any, ClassVar, Self
 
 from airust.engines.base import Capabilities, take_options
 from airust.engines.chat_template import ChatTemplate
+from airust.engines.constraint import checked_regex, compact_schema
 from airust.engines.model_files import find_model
-from airust.engines.text import new_token_limit
+from airust.engines.text import Prompt, fit_prompt
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
+from airust.gpt.text import REPLACEMENT
 from airust.types import (
     EngineError,
     Request,
@@ -38,13 +45,12 @@ from airust.types import (
     TokenEvent,
     TopLogprob,
     UnsupportedError,
-    Usage,
     UserError,
 )
 
 OPTIONS: dict[str, object] = {
     "dtype": "float32",  # float32, bfloat16, float16, or auto: as stored
-    "in_situ_quant": None,  # quantise while loading, for instance "Q8_0" or "Q4K"
+    "quantize": None,  # while loading, for instance to "Q8_0" or "Q4K"
     "threads": None,  # CPU threads; None leaves it to the library
     "max_seqs": 32,  # requests generated at the same time
     "prefix_cache": True,  # keep what an answer computed for a request that begins the same
@@ -55,15 +61,14 @@ ALL_TOKENS = 2**31 - 1  # a top_k that keeps every token
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Prepared:
     """A request as mistral.rs takes it."""
 
     text: str
-    tokens: int
-    max_tokens: int
+    prompt: Prompt
 
 
-class MistralRsEngine(WorkerEngine[Prompt]):
+class MistralRsEngine(WorkerEngine[Prepared]):
     """A model in mistral.rs. Each running answer keeps one thread waiting, ``max_seqs`` at most."""
 
     name: ClassVar[str] = "mistralrs"
@@ -72,10 +77,14 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         token_ids=True,
         logprobs=True,
         json_schema=True,
+        regex=True,
         batching=True,
         min_p=True,
         repetition_penalty=True,
+        penalties=True,
+        logit_bias=True,
         ignore_eos=True,
+        trim=True,
     )
 
     def __init__(
@@ -96,13 +105,13 @@ class MistralRsEngine(WorkerEngine[Prompt]):
     def load(cls, model: str | Path, **options: object) -> Self:
         """Load a folder, a GGUF file or a hub name; see OPTIONS."""
         values = take_options(cls.name, options, OPTIONS)
-        dtype, quant = values["dtype"], values["in_situ_quant"]
+        dtype, quant = values["dtype"], values["quantize"]
         max_seqs = _positive("max_seqs", values["max_seqs"])
         threads = None if values["threads"] is None else _positive("threads", values["threads"])
         if dtype not in DTYPES:
             raise UserError(f"dtype is {dtype!r} but must be one of: {', '.join(DTYPES)}.")
         if quant is not None and not isinstance(quant, str):
-            raise UserError(f"in_situ_quant is {quant!r} but must be a name such as 'Q8_0'.")
+            raise UserError(f"quantize is {quant!r} but must be a name such as 'Q8_0'.")
         if not isinstance(values["prefix_cache"], bool):
             raise UserError(
                 f"prefix_cache is {values['prefix_cache']!r} but must be true or false."
@@ -119,7 +128,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
             prefix_cache_n=CACHED_ANSWERS if values["prefix_cache"] else 0,
         )
         settings: dict[str, object] = {
-            "dtype": quant or ("as stored" if dtype == "auto" else dtype),
+            "dtype": quant or _weights(path) or ("as stored" if dtype == "auto" else dtype),
             "kv_cache": "float32" if os.environ["MISTRALRS_CPU_KV_F32"] == "1" else "float16",
             "threads": int(os.environ.get("RAYON_NUM_THREADS") or 0) or "automatic",
             "max_seqs": max_seqs,
@@ -145,7 +154,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         """As in the base class."""
         for token_id in set(ids):
             # The library leaves out what it does not know. Twice: a first space is stripped.
-            if not self._detokenize([token_id, token_id]):
+            if token_id < 0 or not self._detokenize([token_id, token_id]):
                 raise UserError(f"Token id {token_id} is outside the vocabulary.")
         return self._detokenize(ids)
 
@@ -157,20 +166,21 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         except (ValueError, OverflowError) as error:
             raise UserError(f"These are not token ids: {first_line(error)}.") from error
 
-    def prepare(self, request: Request) -> Prompt:
+    def prepare(self, request: Request) -> Prepared:
         """Render, tokenise, and refuse what mistral.rs would answer wrongly."""
         params = request.params
-        altered = params.temperature not in (0, 1) or params.repetition_penalty != 1
-        if params.logprobs is not None and altered:
+        if params.logprobs is not None and _alters_logprobs(params):
             raise UnsupportedError(
-                "mistral.rs gives the model's own logprobs only with temperature 0 or 1 "
-                "and without a repetition penalty."
+                "mistral.rs gives the model's own logprobs only with temperature 0 or 1 and "
+                "without penalties, logit_bias, JSON schema or regular expression."
             )
-        if params.json_schema is not None:
-            _schema(params.json_schema)
-        text = self._prompt_text(request)
-        tokens = len(request.token_ids) if request.token_ids else len(self._tokenize(text))
-        return Prompt(text, tokens, new_token_limit(tokens, params, self._context))
+        self.decode([token_id for token_id, _ in params.logit_bias])  # refuses unknown tokens
+        _grammar(params)
+        prompt = fit_prompt(request, self._prompt_ids, self._context)
+        return Prepared(self._prompt_text(prompt.request), prompt)
+
+    def _prompt_ids(self, request: Request) -> list[int]:
+        return list(request.token_ids or self._tokenize(self._prompt_text(request)))
 
     def _prompt_text(self, request: Request) -> str:
         if request.messages is not None:
@@ -197,7 +207,7 @@ class MistralRsEngine(WorkerEngine[Prompt]):
             "differently; give it the text."
         )
 
-    def answer(self, prepared: Prompt, job: Job) -> Outcome:
+    def answer(self, prepared: Prepared, job: Job) -> Outcome:
         """Send, and pass the chunks on; leaving drops the iterator, which cancels."""
         params, count = job.request.params, 0
         with self._sending:
@@ -209,18 +219,22 @@ class MistralRsEngine(WorkerEngine[Prompt]):
                 if job.cancelled:
                     break
                 choice = chunk.choices[0]
-                event = _token_event(choice.delta.content or "", choice.logprobs, params.logprobs)
+                text = choice.delta.content or ""
+                if count == 0 and choice.logprobs is not None:
+                    text = _dropped(choice.logprobs.token, text) + text
+                event = _token_event(text, choice.logprobs, params.logprobs)
                 count += 1
                 if choice.finish_reason is None or event.text or choice.logprobs:
                     job.emit(event)
                 if choice.finish_reason is not None:
-                    usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                    usage = prepared.prompt.usage(chunk.usage.completion_tokens)
                     return Outcome("length" if choice.finish_reason == "length" else "stop", usage)
         except ValueError as error:
-            # A schema that cannot be compiled shows before the first token.
-            kind = UserError if params.json_schema is not None and not count else EngineError
+            # A grammar that cannot be compiled shows before the first token.
+            constrained = params.json_schema is not None or params.regex is not None
+            kind = UserError if constrained and not count else EngineError
             raise kind(f"mistral.rs: {first_line(error)}.") from error
-        return Outcome("cancelled", Usage(prepared.tokens, count))
+        return Outcome("cancelled", prepared.prompt.usage(count))
 
     def greedy(
         self, prompt_ids: Sequence[int], max_tokens: int, top_k: int = 0
@@ -232,33 +246,36 @@ class MistralRsEngine(WorkerEngine[Prompt]):
         params = SamplingParams(max_tokens=max_tokens, ignore_eos=True, logprobs=max(top_k, 1))
         request = Request(token_ids=tuple(prompt_ids), params=params)
         self.check_open()
-        prompt = self.prepare(request)
+        prepared = self.prepare(request)
         try:
             with self._sending:
                 answer = self._runner.send_chat_completion_request(
-                    self._request(prompt, params, stream=False)
+                    self._request(prepared, params, stream=False)
                 )
         except ValueError as error:
             raise EngineError(f"mistral.rs: {first_line(error)}.") from error
         return [_token_event(p.token, p, top_k) for p in answer.choices[0].logprobs.content]
 
-    def _request(self, prompt: Prompt, params: SamplingParams, stream: bool) -> Any:
-        schema = None if params.json_schema is None else _schema(params.json_schema)
+    def _request(self, prepared: Prepared, params: SamplingParams, stream: bool) -> Any:
+        kind, grammar = _grammar(params)
         return self._library.ChatCompletionRequest(
             model="default",
-            messages=[{"role": "user", "content": prompt.text}],
+            messages=[{"role": "user", "content": prepared.text}],
             stream=stream,
-            max_tokens=prompt.max_tokens,
+            max_tokens=prepared.prompt.limit,
             temperature=params.temperature,
             top_k=params.top_k or ALL_TOKENS,
             top_p=params.top_p,
             min_p=params.min_p,
             repetition_penalty=params.repetition_penalty,
+            presence_penalty=params.presence_penalty,
+            frequency_penalty=params.frequency_penalty,
+            logit_bias=dict(params.logit_bias) or None,
             stop_seqs=list(params.stop) or None,
             logprobs=params.logprobs is not None,
             top_logprobs=max(params.logprobs or 0, 1),  # the first one tells the token's id
-            grammar=schema,
-            grammar_type=None if schema is None else "json_schema",
+            grammar=grammar,
+            grammar_type=kind,
             ignore_eos=params.ignore_eos,
         )
 
@@ -304,15 +321,37 @@ def _runner(library: Any, path: Path, dtype: str, **options: Any) -> Any:
             raise UserError(f"mistral.rs cannot load '{path}': {first_line(error)}.") from error
 
 
-def _schema(text: str) -> str:
-    """The schema with free whitespace forbidden, on which small models loop."""
-    try:
-        schema = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"The JSON schema is not valid JSON: {error}.") from error
-    if not isinstance(schema, dict):
-        raise UserError("The JSON schema must be a JSON object.")
-    return json.dumps({"x-guidance": {"whitespace_flexible": False}} | schema)
+def _weights(path: Path) -> str | None:
+    """The number format of a GGUF file, where it is not a float that ``dtype`` converts."""
+    if path.is_dir():
+        return None
+    from airust.gpt.gguf_reader import GGUFFile
+
+    sizes: Counter[str] = Counter()
+    for tensor in GGUFFile(path).tensors.values():
+        sizes[tensor.kind.name] += math.prod(tensor.shape)
+    ((kind, _),) = sizes.most_common(1)
+    return None if kind in DTYPES.values() else kind.lower()
+
+
+def _alters_logprobs(params: SamplingParams) -> bool:
+    """Something changes the distribution that the library takes its logprobs from."""
+    plain = SamplingParams()
+    names = (
+        "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias",
+        "json_schema", "regex",
+    )  # fmt: skip
+    changed = any(getattr(params, name) != getattr(plain, name) for name in names)
+    return changed or params.temperature not in (0, 1)
+
+
+def _grammar(params: SamplingParams) -> tuple[str | None, str | None]:
+    """What the answer has to match, as mistral.rs wants it: kind and text."""
+    if params.json_schema is not None:
+        return "json_schema", json.dumps(compact_schema(params.json_schema))
+    if params.regex is not None:
+        return "regex", checked_regex(params.regex)
+    return None, None
 
 
 def _token_event(text: str, found: Any, top_k: int | None) -> TokenEvent:
@@ -322,6 +361,16 @@ def _token_event(text: str, found: Any, top_k: int | None) -> TokenEvent:
     top = tuple(TopLogprob(t.token, t.bytes or "", t.logprob) for t in found.top_logprobs)
     ids = (t.token_id for t in top if t.logprob == found.logprob and t.text == found.token)
     return TokenEvent(text, next(ids, None), found.logprob, top[:top_k])
+
+
+def _dropped(token: str, text: str) -> str:
+    """Whitespace of an answer's first token that is missing in its first text.
+
+    >>> _dropped(" The", "The"), _dropped("The", "The"), _dropped(" \ufffd", "")
+    (' ', '', ' ')
+    """
+    first = token.rstrip(REPLACEMENT).removesuffix(text)  # a character may still be incomplete
+    return first if first.isspace() else ""
 
 
 def _positive(name: str, value: object) -> int:

@@ -46,10 +46,31 @@ def _download(name: str) -> Path:
         with _without_progress_bars():
             return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # many kinds: network, access, disk
-        raise UserError(
-            f"'{name}' is neither a folder here nor a model that can be downloaded: "
-            f"{first_line(error)}."
-        ) from error
+        raise UserError(_why_not(name, error)) from error
+
+
+def _why_not(name: str, error: Exception) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError):  # also of a half-filled cache
+        switched_off = isinstance(error.__cause__, errors.OfflineModeIsEnabled)
+        reason = "HF_HUB_OFFLINE is set" if switched_off else "the hub cannot be reached"
+        return (
+            f"'{name}' is neither a folder here nor complete in the Hugging Face cache, and it "
+            f"cannot be downloaded, because {reason}; "
+            f"go online once, or give a folder that holds the model."
+        )
+    if isinstance(error, errors.GatedRepoError):
+        return (
+            f"'{name}' is only for those who accept its licence: "
+            f"do so at the Hugging Face hub, then log in with `hf auth login`."
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"'{name}' is neither a folder here nor a public model at the Hugging Face hub."
+    return (
+        f"'{name}' is neither a folder here nor a model that can be downloaded: "
+        f"{first_line(error)}."
+    )
 
 
 @contextlib.contextmanager

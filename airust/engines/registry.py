@@ -11,6 +11,7 @@ library could be found. Other packages add engines through the entry-point group
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -32,6 +33,7 @@ class BuiltIn:
     description: str
     formats: str  # what it loads
     capabilities: Capabilities  # as the class says; repeated so that listing imports nothing
+    remote: bool = False  # asks a server for a model that it serves, and loads no files
 
 
 BUILT_INS: dict[str, BuiltIn] = {
@@ -48,6 +50,7 @@ BUILT_INS: dict[str, BuiltIn] = {
             min_p=True,
             repetition_penalty=True,
             ignore_eos=True,
+            trim=True,
         ),
     ),
     "torch": BuiltIn(
@@ -61,10 +64,15 @@ BUILT_INS: dict[str, BuiltIn] = {
             token_ids=True,
             logprobs=True,
             seed=True,
+            json_schema=True,
+            regex=True,
             batching=True,
             min_p=True,
             repetition_penalty=True,
+            penalties=True,
+            logit_bias=True,
             ignore_eos=True,
+            trim=True,
         ),
     ),
     "transformers": BuiltIn(
@@ -78,9 +86,14 @@ BUILT_INS: dict[str, BuiltIn] = {
             token_ids=True,
             logprobs=True,
             seed=True,
+            json_schema=True,
+            regex=True,
             min_p=True,
             repetition_penalty=True,
+            penalties=True,
+            logit_bias=True,
             ignore_eos=True,
+            trim=True,
         ),
     ),
     "mistralrs": BuiltIn(
@@ -94,10 +107,14 @@ BUILT_INS: dict[str, BuiltIn] = {
             token_ids=True,
             logprobs=True,
             json_schema=True,
+            regex=True,
             batching=True,
             min_p=True,
             repetition_penalty=True,
+            penalties=True,
+            logit_bias=True,
             ignore_eos=True,
+            trim=True,
         ),
     ),
     "llamacpp": BuiltIn(
@@ -111,11 +128,47 @@ BUILT_INS: dict[str, BuiltIn] = {
             token_ids=True,
             logprobs=True,
             seed=True,
+            json_schema=True,
+            regex=True,
             batching=True,
             min_p=True,
             repetition_penalty=True,
+            penalties=True,
+            logit_bias=True,
+            ignore_eos=True,
+            trim=True,
+        ),
+    ),
+    "openai": BuiltIn(
+        target="airust.engines.openai:OpenAIEngine",
+        libraries={"openai": "openai"},
+        install="openai",
+        description="a server with OpenAI's API: vLLM, mistralrs serve, llama-server, Ollama, ours",
+        formats="a model's name at the server, or http://host:port/v1",
+        capabilities=Capabilities(  # of vLLM; those of others are found when they are loaded
+            raw_prompt=True,
+            token_ids=True,
+            logprobs=True,
+            seed=True,
+            json_schema=True,
+            regex=True,
+            batching=True,
+            min_p=True,
+            repetition_penalty=True,
+            penalties=True,
+            logit_bias=True,
             ignore_eos=True,
         ),
+        remote=True,
+    ),
+    "bedrock": BuiltIn(
+        target="airust.engines.bedrock:BedrockEngine",
+        libraries={"boto3": "boto3"},
+        install="boto3",
+        description="Amazon Bedrock, through Converse",
+        formats="a model's id or ARN",
+        capabilities=Capabilities(json_schema=True, batching=True, top_k=False),
+        remote=True,
     ),
 }
 
@@ -132,6 +185,7 @@ class EngineInfo:
     install_hint: str  # a shell command
     formats: str  # what it loads
     capabilities: Capabilities | None  # None where only the package that brings it knows
+    remote: bool = False  # asks a server for a model that it serves, and loads no files
 
 
 def list_engines() -> list[EngineInfo]:
@@ -171,6 +225,49 @@ def engine_class(name: str) -> type[Engine]:
     return found
 
 
+def parse_spec(text: str) -> tuple[str, dict[str, object]]:
+    """An engine's name and the options to load it with, from NAME or NAME:OPTION=VALUE,...
+
+    A value is read as JSON where it can be, and is text otherwise.
+
+    >>> parse_spec("torch:dtype=bfloat16,threads=2")
+    ('torch', {'dtype': 'bfloat16', 'threads': 2})
+
+    Raises:
+        UserError: the text has another form, or gives an option twice.
+    """
+    name, colon, rest = text.strip().partition(":")
+    options: dict[str, object] = {}
+    for part in rest.split(",") if colon else ():
+        option, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and option and equals):
+            raise UserError(
+                f"'{text}' must look like NAME:OPTION=VALUE, for example torch:dtype=bfloat16."
+            )
+        if option in options:
+            raise UserError(f"'{text}' gives the option {option} twice.")
+        try:
+            options[option] = json.loads(value)
+        except ValueError:
+            options[option] = value
+    return name, options
+
+
+def split_specs(text: str) -> list[str]:
+    """Engines with commas between, of which each may have options with commas between.
+
+    >>> split_specs("torch:dtype=bfloat16,threads=2, mistralrs")
+    ['torch:dtype=bfloat16,threads=2', 'mistralrs']
+    """
+    specs: list[str] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        if specs and ":" in specs[-1] and "=" in part.partition(":")[0]:  # one more option
+            specs[-1] += f",{part}"
+        else:
+            specs.append(part)
+    return specs
+
+
 def load_engine(name: str, model: str | Path, **options: object) -> Engine:
     """Load a model into an engine.
 
@@ -200,6 +297,7 @@ def _built_in_info(name: str) -> EngineInfo:
         install_hint=_hint(row),
         formats=row.formats,
         capabilities=row.capabilities,
+        remote=row.remote,
     )
 
 

@@ -1,16 +1,19 @@
 """Hugging Face transformers: any causal language model that AutoModelForCausalLM loads.
 
 The model and its KV cache are the library's; the loop around them is ours, so that cancelling,
-seeds and logprobs work as in our own engine. Requests run one after another.
+seeds and logprobs work as in our own engine. Requests run one after another. The library's
+tokenizer takes the spelling of a control token inside a text for that control token.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,10 +21,12 @@ import torch
 from torch import Tensor
 
 from airust.engines.base import Capabilities, ScoredToken, take_options
+from airust.engines.constraint import Constraint, Grammars, Vocabulary, read_vocabulary
 from airust.engines.model_files import find_model
-from airust.engines.text import TextStream, checked_ids, new_token_limit
+from airust.engines.text import Prompt, TextStream, checked_ids, fit_prompt, new_token_limit
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
-from airust.gpt.sampling import Dice, choose, top_logprobs
+from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
+from airust.gpt.text import token_text
 from airust.types import (
     FinishReason,
     Request,
@@ -29,26 +34,29 @@ from airust.types import (
     TokenEvent,
     TopLogprob,
     UnsupportedError,
-    Usage,
     UserError,
 )
 
 OPTIONS: dict[str, object] = {
     "dtype": "float32",  # float32, bfloat16 or float16
     "threads": None,  # CPU threads; None leaves it to PyTorch
+    "static_cache": False,  # a KV cache of fixed size that requests share, instead of growing ones
+    "compile": False,  # torch.compile the step of one token; needs static_cache, C++ compiler, time
 }
+CACHE_STEP = 256  # the static cache's size is a multiple of this, for few compiled sizes
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """A request as token ids."""
+class Prepared:
+    """A request as token ids, and what shapes its answer."""
 
-    ids: list[int]
-    max_tokens: int
+    prompt: Prompt
+    adjust: Adjustments
+    constraint: Constraint | None
 
 
-class TransformersEngine(WorkerEngine[Prompt]):
+class TransformersEngine(WorkerEngine[Prepared]):
     """A model in transformers, on the CPU or, where there is one, a GPU."""
 
     name: ClassVar[str] = "transformers"
@@ -57,14 +65,30 @@ class TransformersEngine(WorkerEngine[Prompt]):
         token_ids=True,
         logprobs=True,
         seed=True,
+        json_schema=True,
+        regex=True,
         min_p=True,
         repetition_penalty=True,
+        penalties=True,
+        logit_bias=True,
         ignore_eos=True,
+        trim=True,
     )
 
-    def __init__(self, model: Any, tokenizer: Any, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        threads: int | None = None,
+        static_cache: bool = False,
+        compile_step: bool = False,
+    ) -> None:
         super().__init__(workers=1)
         self._model, self._tokenizer, self._threads = model, tokenizer, threads
+        self._static_cache = static_cache
+        self._cache: Any = None
+        self._cache_size = 0  # tokens
+        self._step = torch.compile(model) if compile_step else model
         self._tokenizing = threading.Lock()  # the Rust tokenizer refuses two users at a time
         config = model.config.get_text_config()
         limit = int(getattr(config, "max_position_embeddings", None) or 0)
@@ -74,8 +98,11 @@ class TransformersEngine(WorkerEngine[Prompt]):
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
             "threads": threads or torch.get_num_threads(),
+            "static_cache": static_cache,
+            "compile": compile_step,
         }
         self._eos = _as_ids(model.generation_config.eos_token_id) or _as_ids(config.eos_token_id)
+        self._grammars = Grammars(self._vocabulary, self._vocab_size)
 
     @classmethod
     def load(cls, model: str | Path, **options: object) -> Self:
@@ -86,6 +113,9 @@ class TransformersEngine(WorkerEngine[Prompt]):
             raise UserError(f"dtype is {dtype!r} but must be one of: {', '.join(DTYPES)}.")
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise UserError(f"threads is {threads!r} but must be a whole number above 0.")
+        static, compiled = (_flag(name, values[name]) for name in ("static_cache", "compile"))
+        if compiled and not static:
+            raise UserError("compile needs a cache of fixed size; add static_cache=true.")
         path = find_model(model)
         import transformers
 
@@ -101,11 +131,14 @@ class TransformersEngine(WorkerEngine[Prompt]):
             raise UserError(f"transformers cannot load '{path}': {first_line(error)}.") from error
         if getattr(loaded, "_is_stateful", False):
             raise UserError(f"'{path}' is a recurrent model, which this engine does not run.")
-        return cls(loaded.to(device).eval(), tokenizer, threads)
+        engine = cls(loaded.to(device).eval(), tokenizer, threads, static, compiled)
+        if compiled:
+            engine._compile()
+        return engine
 
     @property
     def settings(self) -> dict[str, object]:
-        """What was loaded: dtype, device, threads."""
+        """What was loaded: dtype, device, threads, static_cache, compile."""
         return dict(self._settings)
 
     @property
@@ -113,10 +146,23 @@ class TransformersEngine(WorkerEngine[Prompt]):
         """As in the base class; None also where the model has no limit."""
         return None if self._context == sys.maxsize else self._context
 
-    def prepare(self, request: Request) -> Prompt:
+    def prepare(self, request: Request) -> Prepared:
         """The prompt's token ids, by the model's own chat template."""
-        ids = self.prompt_ids(request)
-        return Prompt(ids, new_token_limit(len(ids), request.params, self._context))
+        prompt, params = fit_prompt(request, self.prompt_ids, self._context), request.params
+        return Prepared(
+            prompt,
+            Adjustments(params, prompt.ids, self._vocab_size, self._model.device),
+            self._grammars.constraint(params),
+        )
+
+    def _vocabulary(self) -> Vocabulary:
+        if not self._tokenizer.is_fast:
+            raise ValueError("it has no tokenizer.json")
+        with self._tokenizing:
+            backend = copy.copy(self._tokenizer.backend_tokenizer)
+        backend.no_padding()
+        backend.no_truncation()
+        return read_vocabulary(backend.to_str(), self._vocab_size, self._eos)
 
     def prompt_ids(self, request: Request) -> list[int]:
         """As in the base class, by the model's own chat template."""
@@ -156,7 +202,7 @@ class TransformersEngine(WorkerEngine[Prompt]):
         return text
 
     @torch.inference_mode()
-    def answer(self, prepared: Prompt, job: Job) -> Outcome:
+    def answer(self, prepared: Prepared, job: Job) -> Outcome:
         """Prefill, then one token a step."""
         params = job.request.params
         stream, count = TextStream(self._decode, params.stop), 0
@@ -168,33 +214,63 @@ class TransformersEngine(WorkerEngine[Prompt]):
                     reason = "stop"
                     break
                 job.emit(self._event(token, logits, stream.push(token), params.logprobs))
-                if stream.stopped:
+                if stream.stopped or (prepared.constraint and prepared.constraint.complete):
                     reason = "stop"
                     break
             else:
                 reason = "cancelled" if job.cancelled else "length"
         if reason != "cancelled" and (rest := stream.finish()):
             job.emit(TokenEvent(rest))
-        return Outcome(reason, Usage(len(prepared.ids), count))
+        return Outcome(reason, prepared.prompt.usage(count))
 
-    def _tokens(self, prompt: Prompt, job: Job) -> Iterator[tuple[int, Tensor]]:
+    def _tokens(self, prepared: Prepared, job: Job) -> Iterator[tuple[int, Tensor]]:
         """Each chosen token with the logits (V) that it was chosen from."""
         params, dice = job.request.params, Dice(job.request.params.seed)
-        seen = torch.zeros(self._vocab_size, dtype=torch.bool, device=self._model.device)
-        seen[prompt.ids] = True
-        fresh, cache = prompt.ids, None
-        for _ in range(prompt.max_tokens):
+        prompt, adjust, constraint = prepared.prompt, prepared.adjust, prepared.constraint
+        fresh, cache = prompt.ids, self._empty_cache(len(prompt.ids) + prompt.limit)
+        for _ in range(prompt.limit):
             if job.cancelled:
                 return
             out = self._forward(fresh, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache, logits = out.past_key_values, out.logits[0, -1].float()  # (V)
-            token = choose(logits, params, dice, seen)
+            allowed = constraint.allowed().to(logits.device) if constraint else None
+            token = choose(logits, params, dice, adjust, allowed)
+            adjust.note(token)
+            if constraint:
+                constraint.note(token)
             yield token, logits
-            seen[token] = True
             fresh = [token]
 
     def _forward(self, ids: Sequence[int], **arguments: Any) -> Any:
-        return self._model(torch.tensor([list(ids)], device=self._model.device), **arguments)
+        forward = self._step if len(ids) == 1 and arguments["use_cache"] else self._model
+        return forward(torch.tensor([list(ids)], device=self._model.device), **arguments)
+
+    def _empty_cache(self, tokens: int) -> Any:
+        """A cache with room for so many tokens; None for one that grows."""
+        if not self._static_cache:
+            return None
+        if self._cache_size < tokens:
+            from transformers import StaticCache
+
+            self._cache_size = min(-(-tokens // CACHE_STEP) * CACHE_STEP, self._context)
+            self._cache = StaticCache(self._model.config, max_cache_len=self._cache_size)
+        self._cache.reset()
+        return self._cache
+
+    @torch.inference_mode()
+    def _compile(self) -> None:
+        """Compile now: here a failure is clear, and the first request is as quick as the others.
+
+        Raises:
+            UserError: it does not work here.
+        """
+        cache = self._empty_cache(min(CACHE_STEP, self._context))
+        try:
+            with self._with_threads():
+                for _ in range(2):  # the second call is compiled anew, for a cache that is there
+                    self._forward([0], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        except Exception as error:
+            raise UserError(f"torch.compile fails here: {first_line(error)}.") from error
 
     def _event(self, token: int, logits: Tensor, text: str, logprobs: int | None) -> TokenEvent:
         if logprobs is None:
@@ -204,7 +280,8 @@ class TransformersEngine(WorkerEngine[Prompt]):
         )
 
     def _top(self, logits: Tensor, k: int) -> tuple[TopLogprob, ...]:
-        return tuple(TopLogprob(i, self._decode([i], False), p) for i, p in top_logprobs(logits, k))
+        decode = partial(self._decode, skip_special=False)
+        return tuple(TopLogprob(i, token_text(decode, i), p) for i, p in top_logprobs(logits, k))
 
     @torch.inference_mode()
     def score(
@@ -238,7 +315,7 @@ class TransformersEngine(WorkerEngine[Prompt]):
     def close(self) -> None:
         """Cancel what runs and free the model."""
         super().close()
-        self._model = None
+        self._model = self._step = self._cache = None
 
 
 @contextlib.contextmanager
@@ -253,6 +330,12 @@ def _quiet(logging: Any) -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"{name} is {value!r} but must be true or false.")
+    return value
 
 
 def _as_ids(value: int | Sequence[int] | None) -> frozenset[int]:

@@ -48,6 +48,7 @@ class Job:
         self.request = request
         self._on_event = on_event
         self._cancelled = threading.Event()
+        self._interrupt: Callable[[], None] = lambda: None
         self._arrived = time.perf_counter()
         self._started = self._first = 0.0
 
@@ -59,6 +60,13 @@ class Job:
     def cancel(self) -> None:
         """Ask the worker to stop soon."""
         self._cancelled.set()
+        self._interrupt()
+
+    def on_cancel(self, interrupt: Callable[[], None]) -> None:
+        """What wakes a worker that waits for its library; it may be called more than once."""
+        self._interrupt = interrupt
+        if self.cancelled:
+            interrupt()
 
     def emit(self, event: TokenEvent) -> None:
         """Pass a token on to the caller."""
@@ -67,9 +75,17 @@ class Job:
 
     def run(self, answer: Callable[[], Outcome]) -> DoneEvent | ErrorEvent:
         """Answer; returns the final event, for ``end``."""
+        self.start()
+        return self.last(lambda: Outcome("cancelled", Usage(0, 0)) if self.cancelled else answer())
+
+    def start(self) -> None:
+        """The request waits no longer."""
         self._started = time.perf_counter()
+
+    def last(self, answer: Callable[[], Outcome]) -> DoneEvent | ErrorEvent:
+        """The final event: how the answer ended, or the error that it raises."""
         try:
-            outcome = Outcome("cancelled", Usage(0, 0)) if self.cancelled else answer()
+            outcome = answer()
             return DoneEvent(outcome.finish_reason, outcome.usage, self._timings())
         except AirustError as error:
             return ErrorEvent(error)

@@ -42,6 +42,7 @@ def batch_greedy(
 
     Prompts of unlike length are padded on the left and the padding is masked; rotary positions
     are relative, so the shift changes nothing. Output that would leave the context is cut.
+    LongRoPE chooses its factors by the longest text of a batch, answer included.
     """
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: list[list[int]] = [[] for _ in prompts]
@@ -67,7 +68,8 @@ def _one_batch(
     itself = total[:width, None] == total[:width]  # padding looks at itself: no empty softmax
     mask = (causal & visible[:, None, :width] | itself).unsqueeze(1)  # (B, 1, T, T)
     cache = GrowingCache(model.config.layers)
-    hidden = model.hidden(ids, mask, cache)[:, -1:]
+    length = width + max_tokens
+    hidden = model.hidden(ids, mask, cache, length)[:, -1:]
     generated: list[Tensor] = []
     done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
     for _ in range(max_tokens):
@@ -77,6 +79,6 @@ def _one_batch(
         if done.all() or len(generated) == max_tokens:
             break
         seen = visible[:, None, None, : cache.length + 1]
-        hidden = model.hidden(token, seen, cache)
+        hidden = model.hidden(token, seen, cache, length)
     rows = torch.cat(generated, 1).tolist() if generated else [[] for _ in prompts]
     return [row[: row.index(stop_id)] if stop_id in row else row for row in rows]

@@ -51,14 +51,17 @@ def beam_search(
 ) -> list[Beam]:
     """The best continuations found, best first, ``beams`` at most.
 
+    LongRoPE chooses its factors by the length that the texts may reach.
+
     Raises:
         UserError: the prompt is empty, or beams or max_tokens is below 1.
         ContextOverflowError: prompt and max_tokens go beyond the model's context.
     """
     _check(model, token_ids, beams, max_tokens)
     device, dtype = model.embed_tokens.weight.device, model.embed_tokens.weight.dtype
-    cache = KVCache(model.config, beams, len(token_ids) + max_tokens, dtype, device)
-    logits = prefill(model, token_ids, cache)[None]  # (1, V)
+    reach = len(token_ids) + max_tokens
+    cache = KVCache(model.config, beams, reach, dtype, device)
+    logits = prefill(model, token_ids, cache, length=reach)[None]  # (1, V)
     alive, finished = [Beam((), 0.0)], list[Beam]()
     for length in range(1, max_tokens + 1):
         rows, ranked = _candidates(alive, logits, beams * (1 + len(eos_ids)))
@@ -71,7 +74,7 @@ def beam_search(
             break
         cache.select(torch.tensor([rows[i] for i in going], device=device))
         newest = torch.tensor([b.token_ids[-1:] for b in alive], device=device)  # (b, 1)
-        logits = model(newest, cache=cache)[:, -1]  # (b, V)
+        logits = model(newest, cache=cache, length=reach)[:, -1]  # (b, V)
     return finished
 
 

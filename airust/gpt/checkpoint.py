@@ -19,12 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from airust.gpt.config import GPTConfig
+from airust.gpt.fused import fuse, unfuse
+from airust.gpt.hf_config import config_from_hf, hf_config
 from airust.gpt.model import GPT
 from airust.gpt.rope import rotary_table
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import UserError
-
-CLASSES = {"qwen3": "Qwen3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -60,94 +60,6 @@ def write_json(path: Path, values: object) -> None:
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
-def hf_config(config: GPTConfig, tokenizer: Tokenizer) -> dict[str, Any]:
-    """config.json as transformers 5, mistral.rs and candle read it."""
-    values: dict[str, Any] = {
-        "architectures": [CLASSES[config.family]],
-        "model_type": config.family,
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.ffn_size,
-        "max_position_embeddings": config.context,
-        # transformers 5 reads rope_parameters, mistral.rs and candle the top-level rope_theta
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "rms_norm_eps": config.norm_eps,
-        "tie_word_embeddings": config.tie_embeddings,
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "hidden_act": "silu",
-        "initializer_range": 0.02,
-        "use_cache": True,
-        "use_sliding_window": False,
-        "sliding_window": None,
-        "max_window_layers": config.layers,
-        "torch_dtype": "float32",
-        "dtype": "float32",
-        "bos_token_id": None,
-        "eos_token_id": tokenizer.turn_end,
-        "pad_token_id": tokenizer.end_of_text,
-    }
-    return values
-
-
-def config_from_hf(values: dict[str, Any]) -> GPTConfig:
-    """Our config from config.json.
-
-    Raises:
-        UserError: the architecture or a feature of it is not one that this model covers.
-    """
-    family = values.get("model_type")
-    if family not in CLASSES:
-        raise UserError(
-            f"The model type '{family}' is not supported; supported: {', '.join(CLASSES)}."
-        )
-    _refuse_uncovered(values)
-    rope = values.get("rope_parameters") or {}
-    try:
-        heads, hidden = values["num_attention_heads"], values["hidden_size"]
-        return GPTConfig(
-            vocab_size=values["vocab_size"],
-            hidden_size=hidden,
-            layers=values["num_hidden_layers"],
-            heads=heads,
-            kv_heads=values.get("num_key_value_heads") or heads,
-            head_dim=values.get("head_dim") or hidden // heads,
-            ffn_size=values["intermediate_size"],
-            context=values["max_position_embeddings"],
-            rope_theta=values.get("rope_theta") or rope.get("rope_theta", 10_000.0),
-            norm_eps=values["rms_norm_eps"],
-            qk_norm=family == "qwen3",
-            qkv_bias=family == "qwen2",
-            tie_embeddings=values.get("tie_word_embeddings", False),
-        )
-    except KeyError as error:
-        raise UserError(f"config.json lacks {error}.") from error
-    except (TypeError, ZeroDivisionError) as error:
-        raise UserError(f"config.json holds a value of the wrong kind: {error}.") from error
-
-
-def _refuse_uncovered(values: dict[str, Any]) -> None:
-    """Refuse what would load and then answer wrongly."""
-    scaling = values.get("rope_scaling") or values.get("rope_parameters") or {}
-    rope_type = scaling.get("rope_type", scaling.get("type", "default"))
-    act = values.get("hidden_act", "silu")
-    refused = (
-        (rope_type != "default", f"The rotary scaling '{rope_type}' is not supported yet."),
-        (bool(values.get("attention_bias")), "Attention with four biases is not supported."),
-        (act != "silu", f"The activation '{act}' is not supported; only silu is."),
-        (bool(values.get("use_sliding_window")), "Sliding-window attention is not supported."),
-        (scaling.get("partial_rotary_factor", 1) != 1, "Partial rotation is not supported."),
-    )
-    for wrong, sentence in refused:
-        if wrong:
-            raise UserError(sentence)
-
-
 def hf_name(name: str) -> str:
     """Our parameter name as Hugging Face checkpoints spell it."""
     return name if name.startswith("lm_head.") else f"model.{name}"
@@ -165,15 +77,18 @@ def save_model(
         hf_name(name): tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in model.named_parameters()  # a tied head is listed once
     }
+    if model.config.fused:
+        tensors = fuse(model.config, tensors)
     write_atomic(
         folder / "model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})
     )
-    settings = hf_config(model.config, tokenizer)
+    eos_ids = list(tokenizer.eos_ids)
+    settings = hf_config(model.config, eos_ids)
     settings["torch_dtype"] = settings["dtype"] = str(dtype).removeprefix("torch.")
     write_json(folder / "config.json", settings)
     write_json(
         folder / "generation_config.json",
-        {"eos_token_id": [tokenizer.turn_end, tokenizer.end_of_text], "do_sample": False},
+        {"eos_token_id": eos_ids, "do_sample": False},
     )
     for name, text in tokenizer.files().items():
         write_text(folder / name, text)
@@ -188,10 +103,15 @@ def read_config(folder: Path) -> GPTConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"There is no model in '{folder}': config.json is missing.")
-    return config_from_hf(_read_object(path))
+    return config_from_hf(read_object(path))
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
     try:
         values = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -212,7 +132,7 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     names: Iterable[str] = ["model.safetensors"]
     if index.is_file():
-        table = _read_object(index).get("weight_map")
+        table = read_object(index).get("weight_map")
         if not isinstance(table, dict) or not table:
             raise UserError(f"'{index}' has no weight_map.")
         names = sorted(set(table.values()))
@@ -239,8 +159,11 @@ def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> GPT:
+def load_model(folder: Path, dtype: torch.dtype | None = torch.float32) -> GPT:
     """Read a Hugging Face folder into our model, ready for inference.
+
+    Args:
+        dtype: of the weights; None leaves them as they are stored.
 
     Raises:
         UserError: a file is missing, truncated, or does not fit config.json.
@@ -253,31 +176,37 @@ def model_from_tensors(
     config: GPTConfig,
     tensors: dict[str, torch.Tensor],
     source: Path,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
 ) -> GPT:
     """A model of these weights, ready for inference.
 
     Args:
         tensors: by their names in Hugging Face checkpoints; emptied on the way.
         source: the file or folder that an error names.
-        dtype: of the model, whatever the tensors have.
+        dtype: of the model, whatever the tensors have; None leaves them as they are.
 
     Raises:
         UserError: a tensor is missing, has another shape than the config says, or is unknown.
     """
-    with torch.device("meta"):  # shapes only: no memory, no draw from the random generator
-        model = GPT(config)
-    state: dict[str, torch.Tensor] = {}
-    for name, parameter in model.named_parameters():
-        key = hf_name(name)
+
+    def take(key: str, shape: tuple[int, ...]) -> torch.Tensor:
         tensor = tensors.pop(key, None)
-        if tensor is None or tensor.shape != parameter.shape:
+        if tensor is None or tuple(tensor.shape) != shape:
             found = "missing" if tensor is None else f"{tuple(tensor.shape)}"
             raise UserError(
                 f"The weights in '{source}' do not fit its settings: {key} is {found}, "
-                f"expected {tuple(parameter.shape)}."
+                f"expected {shape}."
             )
-        state[name] = tensor.to(dtype)
+        return tensor
+
+    with torch.device("meta"):  # shapes only: no memory, no draw from the random generator
+        model = GPT(config)
+    if config.fused:
+        tensors |= unfuse(config, take)
+    state: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        tensor = take(hf_name(name), tuple(parameter.shape))
+        state[name] = tensor if dtype is None else tensor.to(dtype)
     if config.tie_embeddings:
         tensors.pop("lm_head.weight", None)  # some writers store the tied copy too
     extra = [name for name in tensors if not name.endswith("rotary_emb.inv_freq")]
@@ -286,7 +215,5 @@ def model_from_tensors(
     model.load_state_dict(state, strict=False, assign=True)
     if config.tie_embeddings:
         model.lm_head.tie(model.embed_tokens)
-    model.rope_cos, model.rope_sin = rotary_table(
-        config.head_dim, config.context, config.rope_theta
-    )
+    model.rope_cos, model.rope_sin = rotary_table(config)
     return model.eval()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from airust.gpt.kv_cache import KVCache
 from airust.gpt.model import GPT
-from airust.gpt.sampling import Dice, choose, top_logprobs
+from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
 from airust.gpt.text import TextStream
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import ContextOverflowError, Message, SamplingParams, UserError
@@ -33,17 +33,23 @@ class Step(NamedTuple):
 
 
 def prefill(
-    model: GPT, token_ids: Sequence[int], cache: KVCache, chunk: int | None = None
+    model: GPT,
+    token_ids: Sequence[int],
+    cache: KVCache,
+    chunk: int | None = None,
+    length: int | None = None,
 ) -> Tensor:
     """Run tokens through the model into the cache; logits (V) after the last of them.
 
     Args:
         chunk: positions at a time; smaller chunks need less memory. None is all at once.
+        length: of the whole text, as in ``GPT.hidden``; up to these tokens if not given.
     """
     ids = torch.tensor([token_ids], device=model.embed_tokens.weight.device)  # (1, T)
-    chunk = chunk or ids.shape[1]
+    chunk, length = chunk or ids.shape[1], length or cache.length + ids.shape[1]
     for start in range(0, ids.shape[1], chunk):
-        hidden = model.hidden(ids[:, start : start + chunk], cache=cache)  # (1, chunk, C)
+        part = ids[:, start : start + chunk]
+        hidden = model.hidden(part, cache=cache, length=length)  # (1, chunk, C)
     logits: Tensor = model.lm_head(hidden[0, -1])  # (V): one position instead of all
     return logits
 
@@ -60,6 +66,9 @@ def generate(
 
     Ends after ``params.max_tokens``, at the end of the model's context, or before a token of
     ``eos_ids``, which is not part of the answer. ``params.stop`` is for ``stream_text``.
+
+    A text that grows beyond LongRoPE's original context has all its keys turned by other factors
+    from there on; its cache is computed anew, as in transformers.
 
     Raises:
         UserError: the prompt is empty.
@@ -78,18 +87,20 @@ def generate(
     capacity = len(token_ids) + limit
     cache = KVCache(model.config, capacity=capacity, dtype=weight.dtype, device=weight.device)
     dice = Dice(params.seed)
-    seen = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=weight.device)
-    seen[list(token_ids)] = True
-    fresh = token_ids
+    adjust = Adjustments(params, token_ids, model.config.vocab_size, weight.device)
+    ids, rotary_start = [*token_ids], model.config.rotary_start
     for _ in range(limit):
+        if rotary_start(len(ids)) != rotary_start(cache.length):
+            cache.truncate(0)
+        fresh = ids[cache.length :]
         logits = prefill(model, fresh, cache, chunk).float()  # decoding is a prefill of one token
-        token = choose(logits, params, dice, seen)
+        token = choose(logits, params, dice, adjust)
         if token in eos_ids and not params.ignore_eos:
             return
         logprob = float(logits.log_softmax(-1)[token])
         yield Step(token, logprob, top_logprobs(logits, params.logprobs or 0))
-        seen[token] = True
-        fresh = [token]
+        adjust.note(token)
+        ids.append(token)
 
 
 def stream_text(
@@ -106,9 +117,8 @@ def stream_text(
     """
     params = params or SamplingParams()
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else tokenizer.encode_chat(prompt)
-    stream = TextStream(tokenizer.decode, params.stop)
-    eos_ids = (tokenizer.turn_end, tokenizer.end_of_text)
-    for step in generate(model, ids, params, eos_ids):
+    stream = TextStream(tokenizer.decode, params.stop, tokenizer.whole)
+    for step in generate(model, ids, params, tokenizer.eos_ids):
         if piece := stream.push(step.token_id):
             yield piece
         if stream.stopped:

@@ -30,14 +30,15 @@ from gguf import (
 )
 
 from airust.gpt.checkpoint import (
-    CLASSES,
     hf_name,
     load_model,
     model_from_tensors,
+    read_config,
     weight_files,
     write_atomic,
 )
 from airust.gpt.config import GPTConfig
+from airust.gpt.fingerprint import file_sha256
 from airust.gpt.gguf_reader import GGUFFile
 from airust.gpt.gguf_tokenizer import add_tokenizer, read_tokenizer
 from airust.gpt.model import GPT
@@ -45,6 +46,7 @@ from airust.gpt.tokenizer import CHAT_TEMPLATE, Tokenizer
 from airust.types import UserError
 
 T = TypeVar("T")
+FAMILIES = ("qwen3", "qwen2", "llama")  # architectures of GGUF under the same names
 GGUFType = Literal["f32", "bf16", "q8_0"]
 TYPES: dict[str, tuple[GGMLQuantizationType, LlamaFileType]] = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
@@ -119,9 +121,9 @@ def save_gguf(model_dir: Path, out: Path, dtype: GGUFType = "f32") -> None:
     """
     if dtype not in TYPES:
         raise UserError(f"The GGUF type '{dtype}' is unknown; known: {', '.join(TYPES)}.")
+    _refuse_unreadable(read_config(model_dir))  # before gigabytes are read
     tokenizer, template = Tokenizer.load(model_dir), _chat_template(model_dir)
     model = load_model(model_dir)
-    _refuse_unreadable(model.config)
     name, source = model_dir.resolve().name, folder_fingerprint(model_dir)
 
     def write(path: Path) -> None:
@@ -142,6 +144,17 @@ def save_gguf(model_dir: Path, out: Path, dtype: GGUFType = "f32") -> None:
 
 
 def _refuse_unreadable(config: GPTConfig) -> None:
+    scaling = config.rope_scaling
+    uncovered = (
+        (config.family not in FAMILIES, f"{config.family} models"),
+        (scaling is not None, f"the rotary scaling '{scaling and scaling.kind}'"),
+        (config.out_bias, "a bias on attention's output"),
+    )
+    for found, what in uncovered:
+        if found:
+            raise UserError(
+                f"Our GGUF files do not cover {what} yet; use the Hugging Face folder itself."
+            )
     if config.family == "qwen2" and config.heads * config.head_dim != config.hidden_size:
         raise UserError(
             f"llama.cpp reads a Qwen2 model only if heads x head_dim "
@@ -242,12 +255,7 @@ def folder_fingerprint(folder: Path) -> str:
     settings = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
     paths = [path for name in settings if (path := folder / name).is_file()]
     for path in [*paths, *weight_files(folder)]:
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise UserError(f"Cannot read '{path}': {error.strerror or error}.") from error
-        total.update(f"{path.name} {digest}".encode())
+        total.update(f"{path.name} {file_sha256(path)}".encode())
     return total.hexdigest()
 
 
@@ -289,9 +297,9 @@ def _expected_names(config: GPTConfig) -> list[str]:
 
 def _config(values: dict[str, Any], tied: bool) -> GPTConfig:
     family = values.get(Keys.General.ARCHITECTURE)
-    if family not in CLASSES:
+    if family not in FAMILIES:
         raise UserError(
-            f"The GGUF architecture '{family}' is not supported; supported: {', '.join(CLASSES)}."
+            f"The GGUF architecture '{family}' is not supported; supported: {', '.join(FAMILIES)}."
         )
 
     def value(key: str, default: Any = None) -> Any:

@@ -104,7 +104,10 @@ def read_tokenizer(values: Mapping[str, Any]) -> Tokenizer:
         (backend.add_special_tokens if special else backend.add_tokens)(
             [AddedToken(t, special=special, normalized=False) for t in added]
         )
-    return Tokenizer(backend)
+    tokenizer = Tokenizer(backend)
+    if not tokenizer.has_chat_form:
+        raise UserError("The GGUF file's tokenizer has no ChatML tokens, which airust needs.")
+    return tokenizer
 
 
 def _table(spec: dict[str, Any], vocab_size: int) -> _Table:

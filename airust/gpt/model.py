@@ -39,7 +39,7 @@ class GPT(nn.Module):
         self.lm_head = OutputProjection(config)
         if config.tie_embeddings:
             self.lm_head.tie(self.embed_tokens)
-        cos, sin = rotary_table(config.head_dim, config.context, config.rope_theta)
+        cos, sin = rotary_table(config)
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
         self._init_weights()
@@ -61,9 +61,19 @@ class GPT(nn.Module):
                 module.start_copying()
 
     def hidden(
-        self, token_ids: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+        self,
+        token_ids: Tensor,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        length: int | None = None,
     ) -> Tensor:
         """The last block's normalised output, before the output projection: (B, T) -> (B, T, C).
+
+        Args:
+            mask: True where a query may look, broadcastable to (B, H, T, S); None is causal.
+            cache: keys and values of earlier positions.
+            length: of the whole text, for LongRoPE, if more of it follows in later calls. All
+                calls for one text have to say the same.
 
         Raises:
             ContextOverflowError: the positions go beyond the context.
@@ -75,7 +85,8 @@ class GPT(nn.Module):
             )
         if cache is not None and mask is None and T > 1:
             mask = torch.ones(T, start + T, dtype=torch.bool, device=token_ids.device).tril(start)
-        rope = self.rope_cos[start : start + T], self.rope_sin[start : start + T]
+        first = self.config.rotary_start(length or start + T) + start
+        rope = self.rope_cos[first : first + T], self.rope_sin[first : first + T]
         x = self.embed_tokens(token_ids)  # (B, T, C)
         for block in self.layers:
             x = block(x, rope, mask, cache)
@@ -83,10 +94,14 @@ class GPT(nn.Module):
         return out
 
     def forward(
-        self, token_ids: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+        self,
+        token_ids: Tensor,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        length: int | None = None,
     ) -> Tensor:
-        """Logits of the next token at every position: (B, T) -> (B, T, V)."""
-        logits: Tensor = self.lm_head(self.hidden(token_ids, mask, cache))
+        """Logits of the next token at every position: (B, T) -> (B, T, V); as ``hidden``."""
+        logits: Tensor = self.lm_head(self.hidden(token_ids, mask, cache, length))
         return logits
 
     def parameter_count(self) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from airust.gpt.muon import StackedMuon
 from airust.types import UserError
 
 
@@ -84,8 +85,14 @@ class OptimizerConfig:
             raise UserError(f"The decay '{self.shape}' is unknown; known: linear, cosine.")
 
 
-def make_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """One optimiser for each group of parameters; each remembers its peak rate as ``peak``."""
+def make_optimizers(
+    model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.bfloat16
+) -> list[torch.optim.Optimizer]:
+    """One optimiser for each group of parameters; each remembers its peak rate as ``peak``.
+
+    Args:
+        dtype: what Muon's iteration computes in.
+    """
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in model.named_parameters():
@@ -94,8 +101,9 @@ def make_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.opt
     optimizers: list[torch.optim.Optimizer] = []
     if config.name == "muon":
         optimizers.append(
-            torch.optim.Muon(
+            StackedMuon(
                 matrices,
+                dtype=dtype,
                 lr=config.matrix_lr,
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,

@@ -3,15 +3,19 @@
 The model gives one number (logit) for each token of the vocabulary. The steps, in this order,
 which is that of Hugging Face's ``generate``:
 
-1. ``penalise_repetition``  tokens seen before lose (CTRL, Keskar et al. 2019, section 4.1)
-2. greedy decoding ends here: the largest logit wins
-3. ``apply_temperature``    below 1 sharpens the distribution, above 1 flattens it
-4. ``keep_top_k``           only the k likeliest tokens (Fan et al. 2018, section 5.2)
-5. ``keep_top_p``           only the nucleus (Holtzman et al. 2020, section 3.1)
-6. ``keep_min_p``           only tokens near the likeliest (Nguyen et al. 2024, section 3)
-7. ``draw``                 one token at random, as likely as what is left says
+1. ``add_bias``             the request likes or dislikes single tokens (logit_bias)
+2. ``penalise_repetition``  tokens seen before lose (CTRL, Keskar et al. 2019, section 4.1)
+3. ``penalise_frequency``   tokens generated before lose (presence and frequency, as OpenAI's API)
+4. ``keep_allowed``         only tokens that a grammar allows here, if there is one
+5. greedy decoding ends here: the largest logit wins
+6. ``apply_temperature``    below 1 sharpens the distribution, above 1 flattens it
+7. ``keep_top_k``           only the k likeliest tokens (Fan et al. 2018, section 5.2)
+8. ``keep_top_p``           only the nucleus (Holtzman et al. 2020, section 3.1)
+9. ``keep_min_p``           only tokens near the likeliest (Nguyen et al. 2024, section 3)
+10. ``draw``                one token at random, as likely as what is left says
 
-Each step takes and returns logits (B, V); a token that is out has the logit minus infinity.
+Each step takes and returns logits (B, V); a token that is out has the logit minus infinity. The
+logprobs that an engine reports are those of the model itself, before the first step.
 
 >>> logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
 >>> probabilities(logits, SamplingParams(temperature=1.0, top_k=2))
@@ -22,12 +26,23 @@ tensor([2])
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from airust.types import SamplingParams
+from airust.types import SamplingParams, UserError
 
 OUT = float("-inf")
+
+
+def add_bias(logits: Tensor, tokens: Tensor, bias: Tensor) -> Tensor:
+    """Add to the logits of some tokens: ``tokens`` (n) are their ids, ``bias`` (n) what to add.
+
+    >>> add_bias(torch.zeros(1, 4), torch.tensor([2, 0]), torch.tensor([5.0, -1.0]))
+    tensor([[-1.,  0.,  5.,  0.]])
+    """
+    return logits.index_add(-1, tokens, bias.expand(*logits.shape[:-1], -1))
 
 
 def penalise_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
@@ -37,6 +52,22 @@ def penalise_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """
     penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
     return torch.where(seen, penalised, logits)
+
+
+def penalise_frequency(logits: Tensor, counts: Tensor, presence: float, frequency: float) -> Tensor:
+    """Make tokens less likely that have been generated; ``counts`` (B, V) says how often.
+
+    ``presence`` is taken off once, ``frequency`` once for each time. The prompt does not count.
+
+    >>> penalise_frequency(torch.zeros(3), torch.tensor([0.0, 1.0, 3.0]), 0.5, 0.25)
+    tensor([ 0.0000, -0.7500, -1.2500])
+    """
+    return logits - presence * (counts > 0) - frequency * counts
+
+
+def keep_allowed(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Drop the tokens that ``allowed`` (B, V) is false for."""
+    return logits.masked_fill(~allowed, OUT)
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -78,7 +109,7 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
 
 
 def probabilities(logits: Tensor, params: SamplingParams) -> Tensor:
-    """Steps 3 to 6: the distribution that a token is drawn from, (B, V) -> (B, V)."""
+    """Steps 6 to 9: the distribution that a token is drawn from, (B, V) -> (B, V)."""
     logits = apply_temperature(logits.float(), params.temperature)
     if params.top_k:
         logits = keep_top_k(logits, params.top_k)
@@ -126,10 +157,86 @@ class Dice:
         return self._numbers.pop()
 
 
-def choose(logits: Tensor, params: SamplingParams, dice: Dice, seen: Tensor | None = None) -> int:
-    """One token from the logits (V) of one position; ``seen`` (V) is for the penalty."""
-    if seen is not None and params.repetition_penalty != 1:
-        logits = penalise_repetition(logits, seen, params.repetition_penalty)
+class Adjustments:
+    """Steps 1 to 3 for one text: what its parameters and its tokens so far do to the logits.
+
+    >>> adjust = Adjustments(SamplingParams(frequency_penalty=1.0), prompt=[0], vocab_size=3)
+    >>> adjust.note(2)
+    >>> adjust(torch.zeros(3))
+    tensor([ 0.,  0., -1.])
+
+    Args:
+        prompt: counts for the repetition penalty only.
+        vocab_size: of the logits.
+
+    Raises:
+        UserError: logit_bias names a token outside the vocabulary.
+    """
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        prompt: Sequence[int],
+        vocab_size: int,
+        device: torch.device | None = None,
+    ) -> None:
+        self._params = params
+        self._bias: tuple[Tensor, Tensor] | None = None
+        self._seen: Tensor | None = None
+        self._counts: Tensor | None = None
+        for token, _ in params.logit_bias:
+            if not 0 <= token < vocab_size:
+                raise UserError(
+                    f"logit_bias names token id {token}, which is outside the vocabulary of "
+                    f"{vocab_size}."
+                )
+        if params.logit_bias:
+            tokens, bias = zip(*params.logit_bias, strict=True)
+            values = torch.tensor(bias, dtype=torch.float32, device=device)
+            self._bias = torch.tensor(tokens, device=device), values
+        if params.repetition_penalty != 1:
+            self._seen = torch.zeros(vocab_size, dtype=torch.bool, device=device)
+            self._seen[list(prompt)] = True
+        if params.presence_penalty or params.frequency_penalty:
+            self._counts = torch.zeros(vocab_size, device=device)
+
+    @property
+    def needed(self) -> bool:
+        """Whether the logits would change at all."""
+        return any(part is not None for part in (self._bias, self._seen, self._counts))
+
+    def note(self, token: int) -> None:
+        """The token has been generated."""
+        if self._seen is not None:
+            self._seen[token] = True
+        if self._counts is not None:
+            self._counts[token] += 1
+
+    def __call__(self, logits: Tensor) -> Tensor:  # (V) -> (V)
+        params = self._params
+        if self._bias is not None:
+            logits = add_bias(logits, *self._bias)
+        if self._seen is not None:
+            logits = penalise_repetition(logits, self._seen, params.repetition_penalty)
+        if self._counts is not None:
+            logits = penalise_frequency(
+                logits, self._counts, params.presence_penalty, params.frequency_penalty
+            )
+        return logits
+
+
+def choose(
+    logits: Tensor,
+    params: SamplingParams,
+    dice: Dice,
+    adjust: Adjustments | None = None,
+    allowed: Tensor | None = None,
+) -> int:
+    """One token from the logits (V) of one position; ``allowed`` (V) is a grammar's."""
+    if adjust is not None:
+        logits = adjust(logits)
+    if allowed is not None:
+        logits = keep_allowed(logits, allowed)
     if params.temperature == 0:
         return int(logits.argmax())
     luck = torch.tensor([dice.roll()], device=logits.device)

@@ -52,12 +52,21 @@ class StopFilter:
 class TextStream:
     """Turns the token ids of one answer into text pieces that never have to be taken back.
 
-    ``decode`` turns ids into text, printing U+FFFD for incomplete bytes. Do not push the
-    end-of-text token. After ``stopped`` is true the engine should end the request with "stop".
+    Do not push the end-of-text token. After ``stopped`` is true the engine should end the request
+    with "stop".
+
+    Args:
+        decode: turns ids into text, printing U+FFFD for incomplete bytes.
+        whole: the text of a token that is the same beside any others, or None; it saves decoding.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
-        self._decode = decode
+    def __init__(
+        self,
+        decode: Callable[[Sequence[int]], str],
+        stop: Sequence[str] = (),
+        whole: Callable[[int], str | None] = lambda token_id: None,
+    ) -> None:
+        self._decode, self._whole = decode, whole
         self._filter = StopFilter(stop)
         self._window: list[int] = []  # the last complete piece, as context, and what came since
         self._context = 0  # tokens of the window that are context
@@ -70,13 +79,14 @@ class TextStream:
 
     def push(self, token_id: int) -> str:
         """The text that this token makes certain; often empty."""
+        if self._context == len(self._window) and (known := self._whole(token_id)) is not None:
+            self._window, self._context, self._shown = [token_id], 1, len(known)
+            return self._filter.push(known)
         self._window.append(token_id)
         text = self._decode(self._window)
         uncertain = len(text) - len(text.rstrip(REPLACEMENT))
-        if uncertain > MOST_UNCERTAIN:
-            piece = self._decode(self._window[:-UNFINISHED])[self._shown :]
-            self._window, self._context, self._shown = self._window[-UNFINISHED:], 0, 0
-            return self._filter.push(piece)
+        if uncertain > MOST_UNCERTAIN and (garbage := self._part(text)):
+            return self._filter.push(garbage)
         end = max(len(text) - uncertain, self._shown)
         piece, self._shown = text[self._shown : end], end
         if piece and not uncertain:
@@ -87,10 +97,40 @@ class TextStream:
             self._shown = len(self._decode(self._window))
         return self._filter.push(piece)
 
+    def _part(self, text: str) -> str:
+        """Part with the garbage that no further token can change, where it may be cut in two.
+
+        Decoders print one U+FFFD for several bytes that begin a character, but only together.
+        """
+        for at in range(len(self._window) - UNFINISHED, self._context, -1):
+            done, rest = self._window[:at], self._window[at:]
+            known = self._decode(done)
+            if len(known) > self._shown and known + self._decode(rest) == text:
+                piece = known[self._shown :]
+                self._window, self._context, self._shown = rest, 0, 0
+                return piece
+        return ""
+
     def finish(self) -> str:
         """The rest, incomplete bytes as U+FFFD. Call it once, at the end of the answer."""
         piece = self._decode(self._window)[self._shown :] if self._window else ""
         return self._filter.push(piece) + self._filter.finish()
+
+
+def token_text(decode: Callable[[Sequence[int]], str], token_id: int) -> str:
+    """One token's own text, with the space that it may begin with.
+
+    SentencePiece decoders strip the first space of whatever they are given. Of a second copy of
+    the token they do not.
+
+    >>> pieces = ["\u2581Paris", "is"]
+    >>> def decode(ids):
+    ...     return "".join(pieces[i] for i in ids).replace("\u2581", " ").removeprefix(" ")
+    >>> decode([0]), token_text(decode, 0), token_text(decode, 1)
+    ('Paris', ' Paris', 'is')
+    """
+    text = decode([token_id])
+    return f" {text}" if decode([token_id, token_id]) == f"{text} {text}" else text
 
 
 def _overlap(text: str, stop: str) -> int:

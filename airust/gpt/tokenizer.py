@@ -1,12 +1,12 @@
 """Text to token ids and back, and the ChatML form of a conversation.
 
-Two kinds, both stored as a standard ``tokenizer.json``:
+Any ``tokenizer.json`` of the library ``tokenizers`` can be loaded. Two kinds are made here:
 
 * byte-level BPE (Sennrich et al. 2016; byte level as in GPT-2), trained by the Rust library
   ``tokenizers``: frequent byte runs become tokens, every other text falls back to single bytes;
 * character level, for lessons: one token a character seen in training, bytes for the rest.
 
-Neither ever drops input: ``decode(encode(text)) == text`` for any string.
+Neither of the two ever drops input: ``decode(encode(text)) == text`` for any string.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
+from airust.gpt.text import REPLACEMENT
 from airust.types import Message, UserError
 
 END_OF_TEXT = "<|endoftext|>"  # between documents; also padding
@@ -27,6 +28,7 @@ TURN_END = "<|im_end|>"  # ends an answer
 SPECIAL_TOKENS = (END_OF_TEXT, TURN_START, TURN_END)
 
 BYTE = re.compile("<0x[0-9A-F]{2}>")  # a token for one byte
+NO_UNICODE = "The text is not valid Unicode: it holds a lone surrogate."
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -37,16 +39,57 @@ CHAT_TEMPLATE = (
 
 
 class Tokenizer:
-    """A ``tokenizers`` tokenizer with the three special tokens of ChatML."""
+    """A ``tokenizers`` tokenizer and, if it has their three special tokens, ChatML turns."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         # A special token spelled out in ordinary text is text, not a control token.
         self.backend.encode_special_tokens = True
-        self.end_of_text = self._special(END_OF_TEXT)
-        self.turn_start = self._special(TURN_START)
-        self.turn_end = self._special(TURN_END)
         self._characters = _character_table(backend)
+        self._joins = isinstance(backend.decoder, decoders.ByteLevel)  # texts side by side
+        self._whole: dict[int, str | None] = {}
+
+    def whole(self, token_id: int) -> str | None:
+        """The token's text if it is the same beside any others; None if it holds half a character.
+
+        Only byte-level tokenizers are asked: others may set a space before a token, or strip it.
+        """
+        if not self._joins:
+            return None
+        if token_id not in self._whole:
+            text = self.decode([token_id])
+            self._whole[token_id] = None if REPLACEMENT in text else text
+        return self._whole[token_id]
+
+    @property
+    def has_chat_form(self) -> bool:
+        """It has the special tokens of ChatML."""
+        return all(self.backend.token_to_id(token) is not None for token in SPECIAL_TOKENS)
+
+    @property
+    def end_of_text(self) -> int:
+        """Ends a document.
+
+        Raises:
+            UserError: a foreign tokenizer has no such token; so for the next two.
+        """
+        return self._special(END_OF_TEXT)
+
+    @property
+    def turn_start(self) -> int:
+        """Begins a turn of a conversation."""
+        return self._special(TURN_START)
+
+    @property
+    def turn_end(self) -> int:
+        """Ends a turn of a conversation."""
+        return self._special(TURN_END)
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Tokens that end an answer, the usual one first."""
+        found = map(self.backend.token_to_id, (TURN_END, END_OF_TEXT))
+        return tuple(token_id for token_id in found if token_id is not None)
 
     def _special(self, token: str) -> int:
         token_id = self.backend.token_to_id(token)
@@ -65,13 +108,15 @@ class Tokenizer:
         Raises:
             UserError: the text holds half a surrogate pair, which UTF-8 has no bytes for.
         """
+        return self._plain(text)
+
+    def _plain(self, text: str, add_special: bool = False) -> list[int]:
+        if self._characters is None:
+            return encode_with(self.backend, text, add_special)
         try:
-            if self._characters is not None:
-                return [i for c in text for i in self._characters.get(c) or self._bytes(c)]
-            ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
-        except (TypeError, UnicodeEncodeError) as error:  # the Rust side takes no such string
-            raise UserError("The text is not valid Unicode: it holds a lone surrogate.") from error
-        return ids
+            return [i for c in text for i in self._characters.get(c) or self._bytes(c)]
+        except UnicodeEncodeError as error:
+            raise UserError(NO_UNICODE) from error
 
     def _bytes(self, character: str) -> list[int]:
         """An unknown character as its UTF-8 bytes."""
@@ -84,13 +129,13 @@ class Tokenizer:
 
     def encode_turn(self, role: str, content: str) -> list[int]:
         """``<|im_start|>role\\ncontent<|im_end|>\\n`` as ids."""
-        body = self.encode(f"{role}\n{content}")
-        return [self.turn_start, *body, self.turn_end, *self.encode("\n")]
+        body = self._plain(f"{role}\n{content}")
+        return [self.turn_start, *body, self.turn_end, *self._plain("\n")]
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """A conversation up to the point where the assistant's answer begins."""
         ids = [i for m in messages for i in self.encode_turn(m.role, m.content)]
-        return [*ids, self.turn_start, *self.encode("assistant\n")]
+        return [*ids, self.turn_start, *self._plain("assistant\n")]
 
     def files(self) -> dict[str, str]:
         """What a model folder holds of a tokenizer: file names and their texts."""
@@ -120,17 +165,32 @@ class Tokenizer:
         """Read tokenizer.json from a model folder.
 
         Raises:
-            UserError: the file is missing, broken, or has no ChatML tokens.
+            UserError: the file is missing or broken.
         """
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise UserError(f"There is no tokenizer.json in '{folder}'; is it a model folder?")
         try:
             return cls(Backend.from_file(str(path)))
-        except UserError:
-            raise
         except Exception as error:  # the Rust side raises a bare Exception
             raise UserError(f"'{path}' is not a readable tokenizer: {error}.") from error
+
+
+def encode_with(backend: Backend, text: str, add_special: bool = False) -> list[int]:
+    """Token ids as the library makes them.
+
+    Args:
+        add_special: put there what the model was trained to find around a text, such as a
+            beginning token.
+
+    Raises:
+        UserError: the text holds half a surrogate pair, which UTF-8 has no bytes for.
+    """
+    try:
+        ids: list[int] = backend.encode(text, add_special_tokens=add_special).ids
+    except TypeError as error:  # the Rust side takes no such string
+        raise UserError(NO_UNICODE) from error
+    return ids
 
 
 def _character_table(backend: Backend) -> dict[str, tuple[int]] | None:

@@ -83,8 +83,8 @@ class Trainer:
         self.model = model.to(self.place.device)
         self.loss = NextTokenLoss(self.model)
         self.parallel = DistributedDataParallel(self.loss) if self.place.world > 1 else self.loss
-        self.optimizers = make_optimizers(self.model, config.optimizer)
         self.dtype = _dtype(config, self.place.device)
+        self.optimizers = make_optimizers(self.model, config.optimizer, self.dtype)
         kind = self.place.device.split(":")[0]
         self.ceiling = matmul_flops(self.dtype, kind) * self.place.world
         self.step = self.tokens = 0

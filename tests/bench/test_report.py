@@ -51,7 +51,7 @@ def test_an_unknown_parameter_fails_before_anything_is_written(
         ({"launches": 0}, "launches is 0"),
         ({"threads": 10_000}, "threads is 10000 but must be a whole number, between 1 and"),
         ({"prompt_tokens": 100_000}, "do not fit into a context of 256"),
-        ({"streams": 5}, "wrong type"),
+        ({"streams": 5}, "streams is 5 but must be a list"),
         ({"launches": "many"}, "launches is 'many' but must be a whole number, at least 1"),
         ({"repeats": 1.5}, "repeats is 1.5"),
         ({"seconds_per_launch": 0}, "seconds_per_launch is 0"),

@@ -6,6 +6,9 @@ import pytest
 
 from airust.cli import ask as ask_command
 from airust.engines.dummy import DummyEngine
+from tests.conftest import RECITED
+from tests.engines.conftest import stub_of
+from tests.engines.stubs.openai_server import OpenAIStub
 
 
 def test_the_answer_alone_is_on_stdout(airust):
@@ -45,6 +48,7 @@ def test_options_reach_the_engine(airust, monkeypatch):
         (["-m", "no/such/model", "x"], "", "There is no model at 'no/such/model'; `airust train"),
         (["-m", "runs/none", "hello"], "", "There is no model at 'runs/none'; `airust train"),
         (["-m", "none", "hello"], "", "There is no model at 'none'; `airust train"),
+        (["-e", "openai", "x"], "", "Say with --model which of the server's models, by the"),
         (["-e", "dummy", "  "], "", "The question is empty."),
         (["-e", "dummy", "-"], b"\xff\xfe", "Standard input is not UTF-8 text."),
         (["-e", "dummy", "--temperature", "-1", "x"], "", "temperature is -1.0 but must be"),
@@ -74,3 +78,10 @@ def test_engines_answer_with_the_same_words(airust, model_dir, engine):
         return done.stdout
 
     assert answer(engine) == answer("torch")
+
+
+def test_a_servers_address_is_a_model(airust, reciter_dir):
+    with stub_of(OpenAIStub, reciter_dir, "reciter") as stub:
+        args = ("--model", stub.url, "--engine", "openai", "--max-tokens", "20")
+        done = airust("ask", *args, "Recite.")
+    assert (done.exit_code, done.stdout) == (0, f"{RECITED * 2}\n"), done.stderr

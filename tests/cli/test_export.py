@@ -60,7 +60,7 @@ def test_mistakes(airust, model_dir, tmp_path):
         (["--to", "hf", "--out", str(file), "--model", model], "needs a folder"),
         (["--to", "gguf", "--out", str(tmp_path), "--model", model], "name a file"),
         (["--to", "gguf", "--out", "x.gguf", "--model", str(file)], "is not a model folder"),
-        (["--to", "gguf", "--out", "x.gguf", "--model", str(tmp_path)], "model folder"),
+        (["--to", "gguf", "--out", "x.gguf", "--model", str(tmp_path)], "config.json is missing"),
         (["--to", "hf", "--dtype", "q8_0", "--out", "x", "--model", model], "q8_0 is a GGUF"),
         (["--to", "hf", "--out", str(file / "x"), "--model", model], "Cannot write"),
         (["--to", "gguf", "--out", "x.gguf"], "--model"),

@@ -15,6 +15,10 @@ GOOD = EngineParity(
 )  # fmt: skip
 TIED = EngineParity("mistralrs", "passed", "Agrees.", prompts=25, equal=24, tied=1, divergence=TIE)
 BAD = EngineParity("warp", "failed", "A logprob differs by 0.5.", max_delta=0.5, divergence=REAL)
+COARSE = EngineParity(
+    "torch:dtype=bfloat16", "measured", "In bfloat16 a logprob is off by up to 0.03, and 0 of 25"
+    " greedy answers differ.", dtype="bfloat16", max_delta=0.03, prompts=25, equal=25,
+)  # fmt: skip
 ABSENT = EngineParity("llamacpp", "unavailable", "It is not installed.")
 
 
@@ -53,6 +57,8 @@ def test_engines_that_agree(airust, report, tmp_path):
     [
         ((GOOD, BAD), None, 1),
         ((GOOD, ABSENT), None, 0),
+        ((GOOD, COARSE), None, 0),
+        ((COARSE, BAD), None, 1),
         ((GOOD, ABSENT), "torch, llamacpp", 1),
         ((ABSENT,), None, 1),
     ],
@@ -64,6 +70,15 @@ def test_exit_code(airust, report, tmp_path, engines, names, code):
     assert asked["names"] == (names and ["torch", "llamacpp"])
     for engine in engines:
         assert (engine.reason in done.stdout) == (engine.status != "passed")
+
+
+def test_engines_with_options(airust, report, tmp_path):
+    asked = report(GOOD, COARSE)
+    engines = "torch,torch:dtype=bfloat16,threads=1"
+    done = airust("parity", "--model", str(tmp_path), "--engines", engines)
+    assert asked["names"] == ["torch", "torch:dtype=bfloat16,threads=1"]
+    assert "measured" in done.stdout
+    assert COARSE.reason in done.stdout
 
 
 def test_the_first_real_difference_is_shown(airust, report, tmp_path):

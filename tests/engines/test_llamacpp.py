@@ -23,6 +23,7 @@ from airust.engines.llamacpp import context as context_module
 from airust.engines.llamacpp import engine as engine_module
 from airust.engines.llamacpp import tokenizer as tokenizer_module
 from airust.engines.llamacpp.context import BATCH_TOKENS, LlamaContext, library
+from airust.engines.model_tokenizer import ModelTokenizer
 from airust.engines.registry import load_engine
 from airust.gpt.checkpoint import load_model, save_model
 from airust.gpt.config import GPTConfig
@@ -42,6 +43,8 @@ from airust.types import (
     SamplingParams,
     UserError,
 )
+from tests.engines.hf_models import VOCAB, make
+from tests.engines.hf_tokenizers import write_tokenizer
 
 pytest.importorskip("llama_cpp", exc_type=ImportError)
 
@@ -206,6 +209,21 @@ def test_prompt_ids_are_those_of_our_tokenizer(engine: LlamaCppEngine, folder: P
         run(engine, CHAT)[0][0]
         == run(engine, Request(token_ids=tuple(ids), params=CHAT.params))[0][0]
     )
+
+
+def test_the_models_own_chat_form(tmp_path: Path) -> None:
+    """Qwen's template puts a system message in front; the ids are those of the torch engine."""
+    make("qwen2").save_pretrained(tmp_path)
+    write_tokenizer("qwen", tmp_path, VOCAB)
+    assert CHAT.messages is not None
+    ids = ModelTokenizer.load(tmp_path).encode_chat(CHAT.messages)
+    assert len(ids) > len(Tokenizer.load(tmp_path).encode_chat(CHAT.messages))
+    with load_engine("torch", tmp_path, threads=1) as engine:
+        expected = run(engine, CHAT)[0][0]
+    for source in (tmp_path, tmp_path / "model-f32.gguf"):
+        with LlamaCppEngine.load(source, threads=1, max_batch=1) as engine:
+            tokens, done = run(engine, CHAT)[0]
+        assert (done.usage.prompt_tokens, tokens) == (len(ids), expected)
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "q8_0"])

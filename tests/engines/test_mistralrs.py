@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +26,7 @@ from airust.types import (
     UnsupportedError,
     UserError,
 )
+from tests.conftest import RECITED
 
 # Not importorskip: the library must not be imported before the engine has set its environment.
 pytestmark = pytest.mark.skipif(not find_spec("mistralrs"), reason="mistralrs is not installed")
@@ -85,7 +89,16 @@ def test_top_k_of_one_is_greedy(engine: MistralRsEngine) -> None:
 
 
 def test_logprobs_only_where_they_are_those_of_the_model(engine: MistralRsEngine) -> None:
-    for params in ({"temperature": 0.5}, {"repetition_penalty": 1.2}):
+    altering: list[dict[str, object]] = [
+        {"temperature": 0.5},
+        {"repetition_penalty": 1.2},
+        {"presence_penalty": 1.0},
+        {"frequency_penalty": 1.0},
+        {"logit_bias": ((5, 1.0),)},
+        {"regex": "a+"},
+        {"json_schema": "{}"},
+    ]
+    for params in altering:
         with pytest.raises(UnsupportedError, match="logprobs"):
             ask(engine, logprobs=1, **params)
     request = Request(messages=HELLO, params=SamplingParams(temperature=1.0, logprobs=400))
@@ -112,10 +125,26 @@ def test_json_schema(engine: MistralRsEngine) -> None:
     assert isinstance(answer["rains"], bool)
 
 
-@pytest.mark.parametrize("schema", ["{", "[]", '{"$ref": "#/nowhere"}'])
-def test_a_broken_schema_is_the_users_mistake(engine: MistralRsEngine, schema: str) -> None:
+def test_regex(engine: MistralRsEngine) -> None:
+    for _ in range(3):
+        answer = ask(engine, regex="[0-9]{3}-(水|rain)", temperature=1.0)
+        assert re.fullmatch("[0-9]{3}-(水|rain)", answer)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"json_schema": "{"},
+        {"json_schema": "[]"},
+        {"json_schema": '{"$ref": "#/nowhere"}'},
+        {"regex": "(["},
+    ],
+)
+def test_a_broken_grammar_is_the_users_mistake(
+    engine: MistralRsEngine, params: dict[str, str]
+) -> None:
     with pytest.raises(UserError) as caught:
-        ask(engine, json_schema=schema)
+        ask(engine, **params)
     assert "\n" not in str(caught.value)
     assert len(ask(engine)) > 0
 
@@ -143,18 +172,63 @@ def test_gguf_and_quantisation_while_loading(engine: MistralRsEngine, model_dir:
     path = model_dir.parent / "model.gguf"
     save_gguf(model_dir, path)
     with MistralRsEngine.load(path) as same:
+        assert same.settings["dtype"] == "float32"
         assert ask(same) == ask(engine)
-    with MistralRsEngine.load(model_dir, in_situ_quant="Q8_0") as quantised:
-        assert quantised.settings["dtype"] == "Q8_0"
-        assert len(ask(quantised)) > 0
+    save_gguf(model_dir, path, "q8_0")
+    with MistralRsEngine.load(path) as stored:
+        assert stored.settings["dtype"] == "q8_0"
+        assert len(ask(stored)) > 0
+    for name in ("Q8_0", "Q4K"):
+        with MistralRsEngine.load(model_dir, quantize=name) as quantised:
+            assert quantised.settings["dtype"] == name
+            assert len(ask(quantised)) > 0
+
+
+def test_the_kv_cache_is_float32_unless_somebody_says_otherwise(
+    engine: MistralRsEngine, model_dir: Path
+) -> None:
+    assert engine.settings["kv_cache"] == "float32"  # mistral.rs itself would take float16
+    code = (
+        "import sys; from airust.engines.registry import load_engine; "
+        "print(load_engine('mistralrs', sys.argv[1]).settings['kv_cache'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(model_dir)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"MISTRALRS_CPU_KV_F32": "0"},
+    )
+    assert found.stdout == "float16\n"
+
+
+def test_a_first_space_is_lost_without_logprobs(reciter_dir: Path) -> None:
+    with MistralRsEngine.load(reciter_dir) as engine:
+        texts = [
+            engine.generate(
+                Request(prompt="x", params=SamplingParams(max_tokens=11, logprobs=logprobs))
+            ).text
+            for logprobs in (None, 0)
+        ]
+    assert texts == [RECITED, f" {RECITED}"]
+
+
+def test_a_missing_rope_theta_is_one_sentence(model_dir: Path, tmp_path: Path) -> None:
+    """Checkpoints of transformers 5 have none at the top level; ours do, for this library."""
+    shutil.copytree(model_dir, tmp_path, dirs_exist_ok=True)
+    config = json.loads((model_dir / "config.json").read_text("utf-8"))
+    del config["rope_theta"]
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(UserError, match=r"^[^\n]*rope_theta[^\n]*\.$"):
+        MistralRsEngine.load(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [
         ("dtype", "float8"),
-        ("in_situ_quant", 8),
-        ("in_situ_quant", "Q99"),
+        ("quantize", 8),
+        ("quantize", "Q99"),
         ("max_seqs", 0),
         ("prefix_cache", 1),
         ("threads", 0),

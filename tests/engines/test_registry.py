@@ -86,3 +86,44 @@ def test_a_plugin_that_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "entry_points", lambda group: _plugins("json:dumps"))
     with pytest.raises(EngineUnavailableError, match="not an airust engine"):
         registry.load_engine("parrot", "anything")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("torch", ("torch", {})),
+        (" torch ", ("torch", {})),
+        ("torch:dtype=bfloat16", ("torch", {"dtype": "bfloat16"})),
+        ("torch: threads=2 , prefix_cache=false", ("torch", {"threads": 2, "prefix_cache": False})),
+        ("dummy:delay_s=0.5,script=a=b", ("dummy", {"delay_s": 0.5, "script": "a=b"})),
+        ("openai:base_url=http://host:80/v1", ("openai", {"base_url": "http://host:80/v1"})),
+    ],
+)
+def test_an_engine_with_options_in_one_word(text: str, expected: tuple[str, object]) -> None:
+    assert registry.parse_spec(text) == expected
+
+
+@pytest.mark.parametrize("text", ["torch:", "torch:dtype", "torch:=2", ":dtype=2", "torch:a=1,"])
+def test_a_spec_of_another_form_is_one_sentence(text: str) -> None:
+    with pytest.raises(UserError, match=r"must look like NAME:OPTION=VALUE"):
+        registry.parse_spec(text)
+
+
+def test_an_option_given_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="gives the option threads twice"):
+        registry.parse_spec("torch:threads=1,threads=2")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("torch,mistralrs", ["torch", "mistralrs"]),
+        ("torch , ,mistralrs,", ["torch", "mistralrs"]),
+        ("a:x=1,y=2,b,c:z=3", ["a:x=1,y=2", "b", "c:z=3"]),
+        ("a:x=1,b:y=2", ["a:x=1", "b:y=2"]),
+        ("a:url=http://h:1/,y=2", ["a:url=http://h:1/,y=2"]),
+        ("", []),
+    ],
+)
+def test_specs_with_commas_between(text: str, expected: list[str]) -> None:
+    assert registry.split_specs(text) == expected

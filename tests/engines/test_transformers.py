@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +60,13 @@ def test_score_refuses_what_does_not_fit(engine: TransformersEngine) -> None:
 def test_nothing_is_printed(model_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with TransformersEngine.load(model_dir, threads=1) as engine:
         engine.generate(Request(messages=HELLO, params=SamplingParams(max_tokens=3)))
-        assert engine.settings == {"dtype": "float32", "device": "cpu", "threads": 1}
+        assert engine.settings == {
+            "dtype": "float32",
+            "device": "cpu",
+            "threads": 1,
+            "static_cache": False,
+            "compile": False,
+        }
     assert capfd.readouterr() == ("", "")
 
 
@@ -67,7 +76,58 @@ def test_bfloat16(model_dir: Path) -> None:
         assert engine.generate(Request(messages=HELLO)).text
 
 
-@pytest.mark.parametrize(("option", "value"), [("dtype", "int4"), ("threads", 0), ("threads", "2")])
+def greedy(engine: Engine, prompt_tokens: int, count: int) -> list[int | None]:
+    prompt = [5 + i * 7 % 300 for i in range(prompt_tokens)]
+    return [token.token_id for token in engine.greedy(prompt, count)]
+
+
+LENGTHS = ((3, 20), (100, 40), (1, 5), (200, 56))  # one cache for all, which is made larger once
+
+
+def test_a_static_cache_changes_no_token(engine: TransformersEngine, model_dir: Path) -> None:
+    with TransformersEngine.load(model_dir, static_cache=True) as static:
+        assert static.settings["static_cache"] is True
+        for lengths in (*LENGTHS, *LENGTHS):  # the second time over what the others left
+            assert greedy(static, *lengths) == greedy(engine, *lengths)
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own
+def test_a_compiled_step_changes_no_token(engine: TransformersEngine, model_dir: Path) -> None:
+    with TransformersEngine.load(model_dir, static_cache=True, compile=True) as compiled:
+        assert compiled.settings["compile"] is True
+        for lengths in LENGTHS:
+            assert greedy(compiled, *lengths) == greedy(engine, *lengths)
+
+
+@pytest.mark.full
+def test_compile_without_a_compiler_is_one_sentence(model_dir: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from airust.engines.registry import load_engine\n"
+        "from airust.types import UserError\n"
+        "try: load_engine('transformers', sys.argv[1], static_cache=True, compile=True)\n"
+        "except UserError as error: print(error)"
+    )
+    hidden = {"CXX": "/nowhere/g++", "PATH": "", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(model_dir)],
+        capture_output=True,
+        text=True,
+        env=os.environ | hidden,
+    )
+    assert found.stdout.startswith("torch.compile fails here: "), found.stderr
+    assert found.stdout.count("\n") == 1
+
+
+def test_compile_needs_a_static_cache(model_dir: Path) -> None:
+    with pytest.raises(UserError, match="static_cache=true"):
+        TransformersEngine.load(model_dir, compile=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("dtype", "int4"), ("threads", 0), ("threads", "2"), ("static_cache", 1), ("compile", "yes")],
+)
 def test_bad_options(model_dir: Path, option: str, value: object) -> None:
     with pytest.raises(UserError, match=f"^{option} is"):
         TransformersEngine.load(model_dir, **{option: value})

@@ -14,12 +14,14 @@ from transformers.generation import (
     LogitsProcessorList,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from airust.gpt.sampling import (
+    Adjustments,
     Dice,
     apply_temperature,
     choose,
@@ -31,7 +33,7 @@ from airust.gpt.sampling import (
     probabilities,
     top_logprobs,
 )
-from airust.types import SamplingParams
+from airust.types import SamplingParams, UserError
 
 NO_TEXT = torch.zeros(5, 0, dtype=torch.long)
 
@@ -159,9 +161,64 @@ def test_choose() -> None:
     greedy = SamplingParams()
     assert choose(logits, greedy, Dice(0)) == 0
     penalised = SamplingParams(repetition_penalty=2.0)
-    seen = torch.tensor([True, False, False])
-    assert choose(logits, penalised, Dice(0), seen) == 1
-    assert choose(logits, greedy, Dice(0), seen) == 0
+    assert choose(logits, penalised, Dice(0), Adjustments(penalised, [0], 3)) == 1
+    assert choose(logits, greedy, Dice(0), Adjustments(greedy, [0], 3)) == 0
+    assert choose(logits, greedy, Dice(0), allowed=torch.tensor([False, False, True])) == 2
+
+
+def test_a_token_that_is_not_allowed_is_never_drawn() -> None:
+    params, dice = SamplingParams(temperature=1.0, top_p=0.9), Dice(0)
+    allowed = torch.tensor([False, True, True])
+    logits = torch.tensor([9.0, 0.0, 0.0])
+    assert {choose(logits, params, dice, allowed=allowed) for _ in range(50)} == {1, 2}
+
+
+def test_bias_is_that_of_transformers() -> None:
+    logits = random_logits(2.0)
+    theirs = SequenceBiasLogitsProcessor({(7,): 2.5, (300,): -100.0})
+    expected = theirs(torch.ones(5, 1, dtype=torch.long), logits.clone())
+    params = SamplingParams(logit_bias=((7, 2.0), (300, -100.0), (7, 0.5)))
+    found = torch.stack([Adjustments(params, [], 301)(row) for row in logits])
+    torch.testing.assert_close(found, expected)
+
+
+def test_presence_and_frequency_count_what_was_generated() -> None:
+    """mu[j] - c[j] * frequency - (c[j] > 0) * presence, as OpenAI's API defines it."""
+    params = SamplingParams(presence_penalty=0.7, frequency_penalty=-0.2)
+    adjust = Adjustments(params, [1, 2, 2], 5)  # the prompt does not count
+    logits = random_logits(1.0, rows=1, tokens=5)[0]
+    assert torch.equal(adjust(logits), logits)
+    for token in (3, 4, 3, 3):
+        adjust.note(token)
+    expected = logits - torch.tensor([0, 0, 0, 0.7 - 0.6, 0.7 - 0.2])
+    torch.testing.assert_close(adjust(logits), expected)
+
+
+def test_adjustments_in_their_order() -> None:
+    params = SamplingParams(
+        repetition_penalty=2.0, presence_penalty=1.0, logit_bias=((0, 3.0), (1, -3.0))
+    )
+    adjust = Adjustments(params, [0], 3)
+    adjust.note(1)
+    found = adjust(torch.tensor([1.0, 1.0, 1.0]))
+    assert found.tolist() == [(1 + 3) / 2, (1 - 3) * 2 - 1, 1]
+
+
+def test_adjustments_that_are_not_needed() -> None:
+    assert not Adjustments(SamplingParams(temperature=1.0, seed=3), [1], 5).needed
+    for params in (
+        SamplingParams(repetition_penalty=1.1),
+        SamplingParams(presence_penalty=-1.0),
+        SamplingParams(frequency_penalty=0.1),
+        SamplingParams(logit_bias=((0, 1.0),)),
+    ):
+        assert Adjustments(params, [1], 5).needed
+
+
+@pytest.mark.parametrize("token", [-1, 5])
+def test_a_bias_outside_the_vocabulary_is_refused(token: int) -> None:
+    with pytest.raises(UserError, match=f"token id {token}, which is outside the vocabulary of 5"):
+        Adjustments(SamplingParams(logit_bias=((0, 1.0), (token, 1.0))), [], 5)
 
 
 def test_top_logprobs() -> None:

@@ -95,11 +95,15 @@ def test_a_vocabulary_without_room_for_bytes_is_refused() -> None:
         train_bpe(TEXTS, 100)
 
 
-def test_a_tokenizer_without_the_chat_tokens_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_without_the_chat_tokens_has_no_chat_form(tmp_path: Path) -> None:
     MAKERS["bpe"]().save(tmp_path)
     path = tmp_path / "tokenizer.json"
     settings = json.loads(path.read_text("utf-8"))
     settings["added_tokens"] = []
     path.write_text(json.dumps(settings).replace("<|im_end|>", "<|eot|>"), "utf-8")
+    foreign = Tokenizer.load(tmp_path)
+    assert not foreign.has_chat_form
+    assert foreign.decode(foreign.encode("to be")) == "to be"
+    assert foreign.eos_ids == (foreign.end_of_text,)
     with pytest.raises(UserError, match=r"<\|im_end\|>"):
-        Tokenizer.load(tmp_path)
+        foreign.encode_chat([Message("user", "hi")])

@@ -16,7 +16,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self, cast
 
@@ -28,13 +28,15 @@ from airust.engines.base import (
     ScoredToken,
     take_options,
 )
+from airust.engines.constraint import Grammars
 from airust.engines.llamacpp.context import LlamaContext, library
 from airust.engines.llamacpp.scheduler import Generation, Scheduler, Scoring
-from airust.engines.llamacpp.tokenizer import EngineTokenizer, OwnTokenizer, tokenizer_of_file
+from airust.engines.llamacpp.tokenizer import EngineTokenizer, tokenizer_of_file
 from airust.engines.model_files import find_model
-from airust.engines.text import checked_ids, new_token_limit, prompt_ids
+from airust.engines.model_tokenizer import ModelTokenizer
+from airust.engines.text import checked_ids, fit_prompt, prompt_ids
 from airust.gpt.gguf import TYPES, GGUFType, folder_fingerprint, gguf_source, save_gguf
-from airust.gpt.tokenizer import Tokenizer
+from airust.gpt.sampling import Adjustments
 from airust.types import ContextOverflowError, EngineError, Request, UserError
 
 OPTIONS: dict[str, object] = {
@@ -65,10 +67,15 @@ class LlamaCppEngine(Engine):
         token_ids=True,
         logprobs=True,
         seed=True,
+        json_schema=True,
+        regex=True,
         batching=True,
         min_p=True,
         repetition_penalty=True,
+        penalties=True,
+        logit_bias=True,
         ignore_eos=True,
+        trim=True,
     )
 
     def __init__(
@@ -79,6 +86,8 @@ class LlamaCppEngine(Engine):
         scratch: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
         self._context, self._tokenizer = context, tokenizer
+        size = context.vocab_size
+        self._grammars = Grammars(lambda: tokenizer.vocabulary(size), size)
         self._settings: dict[str, object] = {
             "dtype": DTYPES.get(kind := context.describe().split()[-1], kind.lower()),
             "kv_cache": "float32",
@@ -153,12 +162,11 @@ class LlamaCppEngine(Engine):
         """Queue a request and return at once."""
         self._check_open()
         self.check(request)
-        ids = prompt_ids(request, self._tokenizer)
-        if not ids:
-            raise UserError("The prompt has no tokens to go on from.")
-        limit = new_token_limit(len(ids), request.params, self._context.context)
-        params = replace(request.params, max_tokens=limit)
-        task = Generation(ids, params, self._tokenizer, on_event)
+        tokenizer, params = self._tokenizer, request.params
+        prompt = fit_prompt(request, lambda r: prompt_ids(r, tokenizer), self._context.context)
+        adjust = Adjustments(params, prompt.ids, self._context.vocab_size)
+        constraint = self._grammars.constraint(params)
+        task = Generation(prompt, tokenizer, on_event, adjust, constraint)
         self._scheduler.put(task)
         return task
 
@@ -203,7 +211,7 @@ def _end(scheduler: Scheduler, scratch: tempfile.TemporaryDirectory[str] | None)
 
 def _tokenizer(source: Source, context: LlamaContext) -> EngineTokenizer:
     if source.folder:
-        return OwnTokenizer(Tokenizer.load(source.folder))
+        return ModelTokenizer.load(source.folder)
     return tokenizer_of_file(source.path, context)
 
 

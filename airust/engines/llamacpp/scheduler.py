@@ -24,22 +24,21 @@ import torch
 from torch import Tensor
 
 from airust.engines.base import EngineStats, EventCallback, ScoredToken
+from airust.engines.constraint import Constraint
 from airust.engines.llamacpp.context import BATCH_TOKENS, LlamaContext, Piece
 from airust.engines.llamacpp.tokenizer import EngineTokenizer
-from airust.engines.text import TextStream
+from airust.engines.text import Prompt, TextStream
 from airust.engines.worker import first_line
-from airust.gpt.sampling import Dice, choose, top_logprobs
+from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
 from airust.types import (
     AirustError,
     DoneEvent,
     EngineError,
     ErrorEvent,
     FinishReason,
-    SamplingParams,
     Timings,
     TokenEvent,
     TopLogprob,
-    Usage,
 )
 
 
@@ -95,17 +94,19 @@ class Generation(Task):
 
     def __init__(
         self,
-        ids: list[int],
-        params: SamplingParams,
+        prompt: Prompt,
         tokenizer: EngineTokenizer,
         on_event: EventCallback,
+        adjust: Adjustments,
+        constraint: Constraint | None = None,
     ) -> None:
-        super().__init__(ids, first_output=len(ids) - 1)
-        self._prompt_tokens, self._cached = len(ids), 0
-        self._params, self._tokenizer, self._on_event = params, tokenizer, on_event
+        super().__init__(list(prompt.ids), first_output=len(prompt.ids) - 1)
+        self._prompt, self._cached = prompt, 0
+        self._params = params = prompt.request.params
+        self._tokenizer, self._on_event = tokenizer, on_event
         self._stream = TextStream(tokenizer.decode, params.stop)
         self._dice = Dice(params.seed)
-        self._seen: Tensor | None = None  # (V), for the repetition penalty
+        self._adjust, self._constraint = adjust, constraint
         self._count = 0
         self._arrived = time.perf_counter()
         self._started = self._first = 0.0
@@ -116,27 +117,22 @@ class Generation(Task):
 
     def take(self, logits: Tensor) -> None:
         """Choose the next token and tell it."""
-        token = choose(logits, self._params, self._dice, self._marked(logits))
+        allowed = self._constraint.allowed() if self._constraint else None
+        token = choose(logits, self._params, self._dice, self._adjust, allowed)
         if token in self._tokenizer.eos_ids and not self._params.ignore_eos:
             return self._end("stop")
         self._count += 1
+        self._adjust.note(token)
+        if self._constraint:
+            self._constraint.note(token)
         self._first = self._first or time.perf_counter()
         self._on_event(self._event(token, logits))
-        if self._stream.stopped:
+        if self._stream.stopped or (self._constraint and self._constraint.complete):
             return self._end("stop")
-        if self._count == self._params.max_tokens:
+        if self._count == self._prompt.limit:
             return self._end("length")
         self.ids.append(token)
         return None
-
-    def _marked(self, logits: Tensor) -> Tensor | None:
-        if self._params.repetition_penalty == 1:
-            return None
-        if self._seen is None:
-            self._seen = torch.zeros_like(logits, dtype=torch.bool)
-            self._seen[self.ids] = True
-        self._seen[self.ids[-1]] = True
-        return self._seen
 
     def _event(self, token: int, logits: Tensor) -> TokenEvent:
         text = self._stream.push(token)
@@ -163,7 +159,7 @@ class Generation(Task):
         self._on_event(
             DoneEvent(
                 reason,
-                Usage(self._prompt_tokens, self._count, self._cached),
+                self._prompt.usage(self._count, self._cached),
                 Timings(started - self._arrived, first - self._arrived, now - self._arrived),
             )
         )
@@ -382,6 +378,8 @@ def _hand_over(task: Task, rows: Tensor) -> None:
     try:
         for row in rows:
             task.take(row)
+    except AirustError as error:  # the request's grammar
+        task.fail(error)
     except Exception as error:  # one request's trouble must not end the others'
         task.fail(EngineError(f"The engine 'llamacpp' failed: {first_line(error)}."))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from airust.engines.chat_template import ChatTemplate
+from airust.engines.constraint import Vocabulary
 from airust.engines.llamacpp.context import LlamaContext, library
+from airust.engines.model_tokenizer import ModelTokenizer
 from airust.gpt.gguf import load_gguf_tokenizer
-from airust.gpt.tokenizer import Tokenizer
 from airust.types import Message, UnsupportedError, UserError
 
 
@@ -22,7 +23,7 @@ class EngineTokenizer(Protocol):
         """Number of token ids."""
 
     @property
-    def eos_ids(self) -> frozenset[int]:
+    def eos_ids(self) -> Collection[int]:
         """Tokens that end an answer."""
 
     def encode(self, text: str, add_special: bool = True) -> list[int]:
@@ -34,19 +35,8 @@ class EngineTokenizer(Protocol):
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not valid UTF-8 become U+FFFD."""
 
-
-class OwnTokenizer:
-    """Our tokenizer: the same ids as in the torch engine."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.vocab_size = tokenizer.vocab_size
-        self.eos_ids = frozenset((tokenizer.turn_end, tokenizer.end_of_text))
-        self.encode_chat, self.decode = tokenizer.encode_chat, tokenizer.decode
-
-    def encode(self, text: str, add_special: bool = True) -> list[int]:
-        """Token ids of plain text; our models begin without a special token."""
-        return self._tokenizer.encode(text)
+    def vocabulary(self, vocab_size: int) -> Vocabulary:
+        """The tokens as grammars see them, for a model of this many."""
 
 
 def tokenizer_of_file(path: Path, context: LlamaContext) -> EngineTokenizer:
@@ -56,9 +46,10 @@ def tokenizer_of_file(path: Path, context: LlamaContext) -> EngineTokenizer:
         UserError: the file's chat template is broken.
     """
     try:
-        return OwnTokenizer(load_gguf_tokenizer(path))
+        tokenizer = load_gguf_tokenizer(path)
     except UserError:  # of another kind, which llama.cpp knows
         return FileTokenizer(path, context)
+    return ModelTokenizer(tokenizer.backend, ChatTemplate.of_model(path))
 
 
 class FileTokenizer:
@@ -70,7 +61,9 @@ class FileTokenizer:
         self._template = ChatTemplate.of_model(path)
         self.vocab_size = context.vocab_size
         is_end = self._llama.llama_vocab_is_eog
-        self.eos_ids = frozenset(i for i in range(self.vocab_size) if is_end(vocabulary, i))
+        self.eos_ids: Collection[int] = frozenset(
+            i for i in range(self.vocab_size) if is_end(vocabulary, i)
+        )
 
     def encode(self, text: str, add_special: bool = True) -> list[int]:
         """Token ids, with a beginning token if the model was trained with one.
@@ -100,6 +93,12 @@ class FileTokenizer:
         if count < 0:
             raise UserError("llama.cpp cannot tokenise this text.")
         return list(ids[:count])
+
+    def vocabulary(self, vocab_size: int) -> Vocabulary:
+        """The tokens as grammars see them."""
+        from llguidance.llamacpp import lltokenizer_from_vocab  # imports llama_cpp
+
+        return lltokenizer_from_vocab(self._vocabulary, vocab_size, sorted(self.eos_ids))
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not valid UTF-8 become U+FFFD."""

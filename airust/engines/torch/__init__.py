@@ -6,9 +6,14 @@
     sampler     the next token of every row
     slots       the KV cache of many sequences, prefix reuse
     steps       what one forward pass computes
+    weights     the weights of a block, joined
     forward     the forward pass, flattened for speed
+    few         a step of a few sequences in one compiled call
+    kernels     the compiled loops
     linear      matrix products with weights laid out once
     threads     how many threads a step should use
+    device      CPU or GPU, and which numbers
+    graphs      decode steps on a GPU, recorded once
 
 >>> from airust.gpt.config import GPTConfig
 >>> from airust.gpt.model import GPT
@@ -24,6 +29,7 @@
 (3, 5)
 """
 
+import airust.gpt  # noqa: F401  before torch: it tells OpenMP how to wait
 from airust.engines.torch.engine import TorchEngine, TorchOptions
 
 __all__ = ["TorchEngine", "TorchOptions"]

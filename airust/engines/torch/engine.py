@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -18,8 +19,11 @@ from airust.engines.base import (
     ScoredToken,
     take_options,
 )
+from airust.engines.constraint import Grammars
 from airust.engines.model_files import find_model
-from airust.engines.text import checked_ids, new_token_limit, prompt_ids
+from airust.engines.model_tokenizer import ModelTokenizer
+from airust.engines.text import checked_ids, fit_prompt, new_token_limit, prompt_ids
+from airust.engines.torch.device import DEVICES, DTYPES, choose_device, choose_dtype
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
 from airust.engines.torch.scheduler import CLOSED, Scheduler
@@ -29,8 +33,6 @@ from airust.gpt.checkpoint import load_model
 from airust.gpt.model import GPT
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import EngineError, Request, SamplingParams, UserError
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class TorchOptions:
         UserError: a value is out of range.
     """
 
-    dtype: str = "float32"  # of the weights; bfloat16 is faster where the CPU has it
-    threads: int | None = None  # of PyTorch; None times one against all, and adapts
+    dtype: str | None = None  # of the weights; "auto" measures; None: float32, bfloat16 on a GPU
+    device: str = "auto"  # "cpu", "cuda", or "auto": a GPU if there is one
+    threads: int | None = None  # at most; None: PyTorch's. One against all is timed, and adapts
     max_batch: int = 64  # requests that advance in the same step
     max_queue: int = 1024  # further requests that may wait; more are refused
     prefill_chunk: int = 128  # prompt tokens a step; more is faster, but holds others up longer
@@ -53,8 +56,11 @@ class TorchOptions:
     prefix_cache: bool = True  # go on from what an ended request left in the KV cache
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise UserError(f"dtype is {self.dtype!r} but must be one of: {', '.join(DTYPES)}.")
+        known = ("auto", *DTYPES)
+        if self.dtype is not None and self.dtype not in known:
+            raise UserError(f"dtype is {self.dtype!r} but must be one of: {', '.join(known)}.")
+        if self.device not in DEVICES:
+            raise UserError(f"device is {self.device!r} but must be one of: {', '.join(DEVICES)}.")
         for name in ("threads", "max_batch", "max_queue", "prefill_chunk", "cache_mib"):
             value = getattr(self, name)
             if name == "threads" and value is None:
@@ -75,7 +81,10 @@ class _Loaded:
 
 
 class TorchEngine(Engine):
-    """Our GPT in PyTorch on the CPU, with continuous batching.
+    """Our GPT in PyTorch, on the CPU or a GPU, with continuous batching.
+
+    It loads our own folders and those of the Llama, Qwen2, Qwen3 and Phi-3 families, with their own
+    chat templates and end tokens.
 
     The same request with the same seed gives the same tokens whatever else runs. One reservation:
     matrix libraries add in another order for another number of rows, so logits differ in their
@@ -89,10 +98,15 @@ class TorchEngine(Engine):
         token_ids=True,
         logprobs=True,
         seed=True,
+        json_schema=True,
+        regex=True,
         batching=True,
         min_p=True,
         repetition_penalty=True,
+        penalties=True,
+        logit_bias=True,
         ignore_eos=True,
+        trim=True,
     )
 
     def __init__(
@@ -100,13 +114,18 @@ class TorchEngine(Engine):
     ) -> None:
         self._options = options or TorchOptions()
         self._context, self._vocab_size = model.config.context, model.config.vocab_size
+        if not isinstance(tokenizer, ModelTokenizer):
+            tokenizer = ModelTokenizer(tokenizer.backend)
         self._tokenizer = tokenizer
         if tokenizer.vocab_size > self._vocab_size:
             raise UserError(
                 f"The tokenizer has {tokenizer.vocab_size} tokens but the model only "
                 f"{self._vocab_size}; they do not belong together."
             )
-        self._loaded: _Loaded | None = _load(model, self._options)
+        self._grammars = Grammars(partial(tokenizer.vocabulary, self._vocab_size), self._vocab_size)
+        self._device = choose_device(self._options.device)
+        self._dtype = choose_dtype(self._options.dtype, self._device)
+        self._loaded: _Loaded | None = _load(model, self._options, self._dtype, self._device)
         # Threads must end before the interpreter takes the library away under them.
         self._stop = weakref.finalize(self, self._loaded.scheduler.stop)
 
@@ -116,13 +135,16 @@ class TorchEngine(Engine):
         known: dict[str, object] = {f.name: f.default for f in fields(TorchOptions)}
         chosen = TorchOptions(**take_options(cls.name, options, known))  # type: ignore[arg-type]
         folder = find_model(model)
-        return cls(load_model(folder), Tokenizer.load(folder), chosen)
+        # As stored: the weights are brought into the wanted type one by one, not twice.
+        return cls(load_model(folder, dtype=None), ModelTokenizer.load(folder), chosen)
 
     @property
     def settings(self) -> dict[str, object]:
-        """The options; threads tells which counts are tried where none was given."""
+        """The options; threads tells which counts are tried."""
         chosen = {f.name: getattr(self._options, f.name) for f in fields(self._options)}
-        return chosen | {"threads": self._options.threads or f"1 or {torch.get_num_threads()}"}
+        most = self._options.threads or torch.get_num_threads()
+        chosen |= {"device": self._device, "dtype": str(self._dtype).removeprefix("torch.")}
+        return chosen | {"threads": 1 if most == 1 else f"1 or {most}"}
 
     @property
     def context(self) -> int | None:
@@ -135,7 +157,7 @@ class TorchEngine(Engine):
 
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode(text, add_special=False)
 
     def prompt_ids(self, request: Request) -> list[int]:
         """As in the base class."""
@@ -161,10 +183,10 @@ class TorchEngine(Engine):
         """
         loaded = self._open()
         self.check(request)
-        prompt = prompt_ids(request, self._tokenizer)
-        limit = new_token_limit(len(prompt), request.params, self._context)
-        loaded.slots.check(len(prompt) + limit)
-        job = Job(request, prompt, limit, self._vocab_size, self._tokenizer, on_event)
+        prompt = fit_prompt(request, lambda r: prompt_ids(r, self._tokenizer), self._context)
+        loaded.slots.check(len(prompt.ids) + prompt.limit)
+        constraint = self._grammars.constraint(request.params)
+        job = Job(prompt, self._vocab_size, self._tokenizer, on_event, constraint)
         loaded.scheduler.submit(job)
         return job
 
@@ -188,9 +210,9 @@ class TorchEngine(Engine):
 
 
 @torch.inference_mode()
-def _load(model: GPT, options: TorchOptions) -> _Loaded:
-    fast = FastGPT(model, DTYPES[options.dtype])
-    cache = SlotCache(model.config, slots=min(FIRST_SLOTS, options.max_batch))
+def _load(model: GPT, options: TorchOptions, dtype: torch.dtype, device: str) -> _Loaded:
+    fast = FastGPT(model, dtype, device)
+    cache = SlotCache(model.config, min(FIRST_SLOTS, options.max_batch), device=device)
     slots = Slots(cache, options.max_batch, options.cache_mib << 20, options.prefix_cache)
     scheduler = Scheduler(fast, slots, options.max_queue, options.prefill_chunk, options.threads)
     return _Loaded(fast, slots, scheduler)

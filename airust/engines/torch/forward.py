@@ -8,29 +8,29 @@ number of tensor operations, not by arithmetic, hence:
 * queries, keys and values come from one product, and so do the gate and the value of SwiGLU;
 * the gains of RMSNorm are multiplied into the weights that follow them, once, at load;
 * RMSNorm itself is three small operations, x / hypot(|x|, sqrt(C eps)), with the factor sqrt(C)
-  inside those weights too: x / sqrt(mean(x^2) + eps) = sqrt(C) x / sqrt(|x|^2 + C eps).
+  inside those weights too: x / sqrt(mean(x^2) + eps) = sqrt(C) x / sqrt(|x|^2 + C eps);
+* attention of sequences with one new token each is one compiled loop (``kernels``), and a step of
+  a few such sequences as a whole (``few``).
 
 Tests hold the logits equal to ``GPT.forward``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from airust.engines.torch import kernels
+from airust.engines.torch.few import FEW, FewSequences
 from airust.engines.torch.linear import Linear
 from airust.engines.torch.slots import SlotCache
-from airust.engines.torch.steps import Segment, Step
-from airust.gpt.attention import Attention
+from airust.engines.torch.steps import Piece, Step
+from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
-from airust.gpt.norm import RMSNorm
-
-KeysValues = tuple[Tensor, Tensor]  # (n, K, S, D) each
 
 
 class FastGPT:
@@ -39,28 +39,46 @@ class FastGPT:
     Args:
         model: read once and not kept.
         dtype: of the weights; all else is float32, which attention on a CPU is fastest in.
+        device: where they are, and the cache that ``forward`` is given.
     """
 
-    def __init__(self, model: GPT, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: GPT, dtype: torch.dtype = torch.float32, device: str = "cpu") -> None:
         config = self.config = model.config
-        self.embedding = model.embed_tokens.weight.detach().to(dtype)
+        self.device = torch.device(device)
+        stored = torch.bfloat16 if dtype == torch.int8 else dtype
+        self.embedding = model.embed_tokens.weight.detach().to(self.device, stored)
         cos, sin = model.rope_cos.detach(), model.rope_sin.detach()
-        # The sign that rotate() gives to the second half is inside the sine: (context, 2, 1, D).
+        # The sign that rotate() gives to the second half is inside the sine: (rows, 2, 1, D).
         turns = (torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1))
-        self.rope = torch.stack(turns, dim=1).unsqueeze(2)
-        self.layers = [FastLayer(cast(Block, block), dtype) for block in model.layers]
+        self.rope = torch.stack(turns, dim=1).unsqueeze(2).to(self.device)
         self.norm = Norm(config.hidden_size, config.norm_eps)
+        compiled = self.device.type == "cpu" and FewSequences.fits(config, dtype)
+        self.few = FewSequences(config, dtype) if compiled else None
+        self.layers: list[FastLayer] = []
+        for i, block in enumerate(model.layers):
+            weights = LayerWeights.of(cast(Block, block))
+            self.layers.append(FastLayer(weights, dtype, self.device))
+            if self.few is not None:
+                self.few.put(i, weights)
         head = model.lm_head.weight.detach() * self.norm.gain(model.norm.weight)
-        self.head = Linear(head, dtype=dtype)
+        self.head = Linear(head.to(self.device), dtype=dtype)
+        if self.few is not None:
+            self.few.put_head(head)
 
-    def forward(self, step: Step, cache: SlotCache) -> Tensor:
-        """Run one step, storing its keys and values: logits (outputs, V) in float32."""
+    def forward(self, step: Step, cache: SlotCache, threads: int = 1) -> Tensor:
+        """Run one step, storing its keys and values: logits (outputs, V) in float32.
+
+        Args:
+            threads: that PyTorch is set to; with one, a few sequences take the compiled way.
+        """
+        step = step.to(self.device)
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
-        rope = self.rope.index_select(0, step.positions).unbind(1)  # (N, 1, D) each
-        views = [cache.views(s.slots, s.length) for s in step.segments]
-        for i, layer in enumerate(self.layers):
-            held = [(keys[i], values[i]) for keys, values in views]
-            layer.forward(x, rope, step, cache.rows[i], held)
+        rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
+        few = threads == 1 and step.singles == len(x) <= FEW and step.outputs is None
+        if self.few is not None and few:
+            return self.few.forward(step, cache, x, rope)
+        for layer, table in zip(self.layers, cache.layers, strict=True):
+            layer.forward(x, rope, step, table)
         if step.outputs is not None:
             x = x.index_select(0, step.outputs)
         if not len(x):
@@ -68,92 +86,111 @@ class FastGPT:
         return self.head(self.norm(x))
 
 
-class Norm:
-    """RMSNorm without its gain and without the factor sqrt(size): see the module's text."""
-
-    def __init__(self, size: int, eps: float) -> None:
-        self.size = size
-        self.floor = torch.tensor((size * eps) ** 0.5)
-
-    def gain(self, weight: Tensor) -> Tensor:
-        """What the next weight has to be multiplied by."""
-        gain: Tensor = weight.detach() * self.size**0.5
-        return gain
-
-    def __call__(self, x: Tensor) -> Tensor:  # (..., size) -> (..., size)
-        return x / self.scale(x)
-
-    def scale(self, x: Tensor) -> Tensor:  # (..., size) -> (..., 1)
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        return torch.hypot(length, self.floor)
-
-
 class FastLayer:
     """One block."""
 
-    def __init__(self, block: Block, dtype: torch.dtype) -> None:
-        attention = block.self_attn
-        self.heads, self.kv_heads = attention.heads, attention.kv_heads
-        self.head_dim = attention.head_dim
-        size = attention.q_proj.in_features
-        self.norm = Norm(size, block.input_layernorm.eps)
-        before = self.norm.gain(block.input_layernorm.weight)
-        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        qkv = torch.cat([p.weight.detach() for p in projections])  # ((H + 2K) D, C)
-        biases = [p.bias.detach() for p in projections if p.bias is not None]
-        self.qkv = Linear(qkv * before, torch.cat(biases) if biases else None, dtype)
-        self.out = Linear(attention.o_proj.weight.detach(), dtype=dtype)
-        self.qk_norm, self.qk_gain = _qk_norm(attention)
-        middle = self.norm.gain(block.post_attention_layernorm.weight)
-        gate_up = torch.cat([block.mlp.gate_proj.weight, block.mlp.up_proj.weight]).detach()
-        self.gate_up = Linear(gate_up * middle, dtype=dtype)
-        self.down = Linear(block.mlp.down_proj.weight.detach(), dtype=dtype)
+    def __init__(self, weights: LayerWeights, dtype: torch.dtype, device: torch.device) -> None:
+        weights = weights.to(device)
+        self.heads, self.kv_heads = weights.heads, weights.kv_heads
+        self.head_dim = weights.head_dim
+        self.norm, self.qk_norm, self.qk_gain = weights.norm, weights.qk_norm, weights.qk_gain
+        self.qkv = Linear(weights.qkv, weights.qkv_bias, dtype)
+        self.out = Linear(weights.out, weights.out_bias, dtype)
+        self.gate_up = Linear(weights.gate_up, dtype=dtype)
+        self.down = Linear(weights.down, dtype=dtype)
+        none = torch.zeros(0, self.head_dim)
+        self._gains = none if self.qk_gain is None else self.qk_gain
 
-    def forward(
-        self, x: Tensor, rope: Sequence[Tensor], step: Step, rows: Tensor, held: list[KeysValues]
-    ) -> None:
-        """Add both halves of the block to the residual stream x (N, C), in place."""
-        qkv = self.qkv(self.norm(x))  # (N, (H + 2K) D)
-        q = self._rotate(qkv, *rope)  # (N, H, D)
-        kv = qkv.view(len(x), -1, self.head_dim)[:, self.heads :]  # (N, 2K, D)
-        rows.index_put_((step.places,), kv)
-        parts = [self._attend(q, s, *kv) for s, kv in zip(step.segments, held, strict=True)]
-        self.out.add_to(x, parts[0] if len(parts) == 1 else torch.cat(parts))
+    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor) -> None:
+        """Add both halves of the block to the residual stream x (N, C), in place.
+
+        Args:
+            rope: cosines and sines of the positions (N, 2, 1, D).
+            table: keys and values of this layer (2, slots, K, capacity, D).
+        """
+        qkv = self.qkv(self.norm(x)).view(len(x), -1, self.head_dim)  # (N, H + 2K, D)
+        x += self.out(self._attend(qkv, rope, step, table))
         gate, up = self.gate_up(self.norm(x)).view(len(x), 2, -1).unbind(1)  # (N, F) each
-        self.down.add_to(x, F.silu(gate).mul_(up))
+        x += self.down(F.silu(gate).mul_(up))
 
-    def _rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Normalise and turn queries and keys inside qkv; returns the queries (N, H, D)."""
-        turning = self.heads + self.kv_heads
-        qk = qkv[:, : turning * self.head_dim].view(-1, turning, self.head_dim)  # (N, H + K, D)
-        y = qk
+    def _attend(self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
+        """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
+        out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
+        if (n := step.singles) and qkv.device.type == "cpu":
+            floor = self.qk_norm.floor.numpy()[()]
+            scores = torch.empty(step.longest).numpy()
+            kernels.attend_rows(
+                qkv[:n].numpy(), self._gains.numpy(), floor, rope[:n, :, 0].numpy(),
+                table.numpy(), step.slots[:n].numpy(), step.positions[:n].numpy(), scores,
+                out[:n].numpy(),
+            )  # fmt: skip
+        elif n:
+            q, k = self._rotate(qkv[:n], *rope[:n].unbind(1))
+            values = qkv[:n, self.heads + self.kv_heads :]
+            out[:n] = attend_gathered(q, k, values, step, table)
+        if step.pieces:
+            q, k = self._rotate(qkv[n:], *rope[n:].unbind(1))
+            for piece in step.pieces:
+                rows = slice(piece.first - n, piece.first - n + piece.tokens)
+                out[piece.first : piece.first + piece.tokens] = self._attend_piece(
+                    piece, q[rows], k[rows], qkv[n:, self.heads + self.kv_heads :][rows], table
+                )
+        return out.view(len(qkv), -1)
+
+    def _rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (R, H, D) and keys (R, K, D), normalised and turned."""
+        qk = qkv[:, : self.heads + self.kv_heads]
         if self.qk_gain is not None:
-            y = y * (self.qk_gain / self.qk_norm.scale(y))
+            qk = qk * (self.qk_gain / self.qk_norm.scale(qk))
         # airust.gpt.rope.rotate, with the halves swapped by roll.
-        torch.addcmul(y * cos, y.roll(self.head_dim // 2, -1), sin, out=qk)
-        return qk[:, : self.heads]
+        turned = torch.addcmul(qk * cos, qk.roll(self.head_dim // 2, -1), sin)
+        return turned[:, : self.heads], turned[:, self.heads :]
 
-    def _attend(self, q: Tensor, s: Segment, k: Tensor, v: Tensor) -> Tensor:
-        """Attention of one segment to keys and values (n, K, S, D): (N, H, D) -> (n T, H D)."""
-        n, K, _, D = k.shape
-        if n * s.tokens < len(q):
-            q = q[s.first : s.first + n * s.tokens]
-        if s.tokens == 1:
-            # The H / K query heads of a group are as many queries to the same keys.
-            q = q.view(n, K, -1, D)
-            return F.scaled_dot_product_attention(q, k, v, s.mask).reshape(n, -1)
-        if self.heads != K:
-            k, v = (t.repeat_interleave(self.heads // K, dim=1) for t in (k, v))  # (n, H, S, D)
-        q = q.view(n, s.tokens, -1, D).transpose(1, 2)  # (n, H, T, D)
-        out = F.scaled_dot_product_attention(q, k, v, s.mask, is_causal=s.mask is None)
-        return out.transpose(1, 2).reshape(n * s.tokens, -1)
+    def _attend_piece(self, piece: Piece, q: Tensor, k: Tensor, v: Tensor, table: Tensor) -> Tensor:
+        """Store keys and values (T, K, D) of one piece, and attend: (T, H, D) -> (T, H, D)."""
+        end = piece.start + piece.tokens
+        held = table[:, piece.slot, :, :end]  # (2, K, S, D)
+        held[0, :, piece.start :], held[1, :, piece.start :] = k.transpose(0, 1), v.transpose(0, 1)
+        keys, values = (
+            t.repeat_interleave(self.heads // self.kv_heads, dim=0)[None] for t in held
+        )  # (1, H, S, D)
+        mask = _chunk_mask(piece.tokens, end).to(q.device) if piece.start else None
+        out = F.scaled_dot_product_attention(
+            q.transpose(0, 1)[None], keys, values, mask, is_causal=mask is None
+        )
+        return out[0].transpose(0, 1)
 
 
-def _qk_norm(attention: Attention) -> tuple[Norm, Tensor | None]:
-    """The norm of queries and keys, and its gain (H + K, D), None where the model has none."""
-    q_norm, k_norm = attention.q_norm, attention.k_norm
-    if not (isinstance(q_norm, RMSNorm) and isinstance(k_norm, RMSNorm)):
-        return Norm(attention.head_dim, 0.0), None
-    norm = Norm(attention.head_dim, q_norm.eps)
-    q_gain, k_gain = norm.gain(q_norm.weight), norm.gain(k_norm.weight)
-    return norm, torch.stack([q_gain] * attention.heads + [k_gain] * attention.kv_heads)
+def attend_gathered(q: Tensor, k: Tensor, v: Tensor, step: Step, table: Tensor) -> Tensor:
+    """Attention of sequences with one new token each, in tensor operations for a GPU.
+
+    No shape in here depends on what the sequences hold, so that the operations can be recorded
+    as a CUDA graph. The keys and values of the step's slots are copied together for it.
+
+    Args:
+        q: (n, H, D).
+        k, v: of the new tokens (n, K, D); stored in the table.
+        table: keys and values of one layer (2, slots, K, capacity, D).
+    """
+    n, K, D = k.shape
+    slots, positions = step.slots[:n, None], step.positions[:n, None]
+    heads = torch.arange(K, device=k.device)
+    table[0].index_put_((slots, heads, positions), k)
+    table[1].index_put_((slots, heads, positions), v)
+    keys, values = (t.index_select(0, step.slots[:n])[:, :, : step.longest] for t in table)
+    visible = torch.arange(keys.shape[2], device=k.device) <= positions  # (n, S)
+    # The H / K query heads of a group are as many queries to the same keys.
+    grouped = F.scaled_dot_product_attention(
+        q.reshape(n, K, -1, D), keys, values, visible[:, None, None]
+    )
+    return grouped.reshape(q.shape)
+
+
+def _chunk_mask(new: int, total: int) -> Tensor:
+    """Causal, for queries that are the last ``new`` of ``total`` positions.
+
+    >>> _chunk_mask(2, 4)
+    tensor([[0., 0., 0., -inf],
+            [0., 0., 0., 0.]])
+    """
+    return torch.full((new, total), float("-inf")).triu(total - new + 1)

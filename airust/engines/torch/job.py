@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from functools import partial
 
 from airust.engines.base import EventCallback
-from airust.engines.text import TextStream
+from airust.engines.constraint import Constraint
+from airust.engines.text import Prompt, TextStream
 from airust.engines.torch.sampler import Choice, Chooser
 from airust.engines.torch.steps import Work
+from airust.gpt.text import token_text
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import (
     AirustError,
     DoneEvent,
     ErrorEvent,
     FinishReason,
-    Request,
     Timings,
     TokenEvent,
     TopLogprob,
-    Usage,
 )
 
 
@@ -30,31 +30,32 @@ class Job:
     All but ``cancel`` is called from the scheduler's thread only.
 
     Args:
-        prompt: the request's token ids.
-        limit: new tokens at most.
         vocab_size: of the model; it may be larger than the tokenizer's.
+        constraint: what the answer has to match.
+
+    Raises:
+        UserError: logit_bias names a token outside the vocabulary.
     """
 
     def __init__(
         self,
-        request: Request,
-        prompt: Sequence[int],
-        limit: int,
+        prompt: Prompt,
         vocab_size: int,
         tokenizer: Tokenizer,
         on_event: EventCallback,
+        constraint: Constraint | None = None,
     ) -> None:
-        self.params = request.params
-        self.ids = list(prompt)  # the prompt, then what has been generated
-        self.prompt_tokens, self.limit = len(prompt), limit
-        self.chooser = Chooser(request.params, prompt, vocab_size)
+        self.prompt, params = prompt, prompt.request.params
+        self.ids = list(prompt.ids)  # the prompt, then what has been generated
+        self.prompt_tokens, self.limit = len(prompt.ids), prompt.limit
+        self.chooser = Chooser(params, prompt.ids, vocab_size, constraint)
         self.cancelled = False
         self.slot = -1  # -1 = none
         self.computed = 0  # tokens whose keys and values are in the slot
         self.cached = 0  # of them, found there at the start
         self._tokenizer, self._on_event = tokenizer, on_event
-        self._text = TextStream(tokenizer.decode, request.params.stop)
-        self._eos = () if request.params.ignore_eos else (tokenizer.turn_end, tokenizer.end_of_text)
+        self._text = TextStream(tokenizer.decode, params.stop)
+        self._eos = () if params.ignore_eos else tokenizer.eos_ids
         self._generated = 0  # the end-of-text token counts too
         self._arrived = time.perf_counter()
         self._started = self._first = 0.0
@@ -67,6 +68,11 @@ class Job:
         """The job has got a slot that holds the first tokens already."""
         self.slot, self.computed, self.cached = slot, cached, cached
         self._started = time.perf_counter()
+
+    @property
+    def begun(self) -> bool:
+        """A token of the job has been computed, not just found."""
+        return self._generated > 0 or self.computed > self.cached
 
     def pending(self) -> int:
         """Tokens to run through the model before the next one can be chosen."""
@@ -87,20 +93,20 @@ class Job:
         self.chooser.note(choice.token)
         piece = self._text.push(choice.token)
         self._on_event(TokenEvent(piece, choice.token, choice.logprob, self._top(choice)))
-        if self._text.stopped:
+        if self._text.stopped or self.chooser.complete:
             return "stop"
         return "length" if self._generated == self.limit else None
 
     def _top(self, choice: Choice) -> tuple[TopLogprob, ...]:
-        decode = self._tokenizer.decode
-        return tuple(TopLogprob(i, decode([i], skip_special=False), p) for i, p in choice.top)
+        decode = partial(self._tokenizer.decode, skip_special=False)
+        return tuple(TopLogprob(i, token_text(decode, i), p) for i, p in choice.top)
 
     def finish(self, reason: FinishReason) -> None:
         """Pass on what text is left, and the last event."""
         rest = "" if reason == "cancelled" else self._text.finish()
         if rest:
             self._on_event(TokenEvent(rest))
-        usage = Usage(self.prompt_tokens, self._generated, self.cached)
+        usage = self.prompt.usage(self._generated, self.cached)
         self._on_event(DoneEvent(reason, usage, self._timings()))
 
     def fail(self, error: AirustError) -> None:

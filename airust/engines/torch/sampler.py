@@ -11,50 +11,89 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from airust.gpt.sampling import Dice, draw, penalise_repetition, probabilities, top_logprobs
-from airust.types import SamplingParams
+from airust.engines.constraint import Constraint
+from airust.gpt.sampling import (
+    Adjustments,
+    Dice,
+    draw,
+    keep_allowed,
+    probabilities,
+    top_logprobs,
+)
+from airust.types import EngineError, SamplingParams
 
+POISONED = "The model's output is not a number; are its weights damaged?"
 SHAPING = ("temperature", "top_k", "top_p", "min_p")
 
 
 class Chooser:
-    """The state of one request's sampling: its random numbers and the tokens it has seen."""
+    """The state of one request's sampling: its random numbers, its tokens, its grammar.
 
-    def __init__(self, params: SamplingParams, prompt: Sequence[int], vocab_size: int) -> None:
-        self.params = params
+    Raises:
+        UserError: logit_bias names a token outside the vocabulary.
+    """
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        prompt: Sequence[int],
+        vocab_size: int,
+        constraint: Constraint | None = None,
+    ) -> None:
+        self.params, self.constraint = params, constraint
         self.dice = Dice(params.seed) if params.temperature else None
-        self.seen: Tensor | None = None
-        if params.repetition_penalty != 1:
-            self.seen = torch.zeros(vocab_size, dtype=torch.bool)
-            self.seen[list(prompt)] = True
+        adjust = Adjustments(params, prompt, vocab_size)
+        self.adjust = adjust if adjust.needed else None
         # Rows whose distributions are made in the same way can be made together.
         shaping: dict[str, Any] = {name: getattr(params, name) for name in SHAPING}
         self.group = SamplingParams(**shaping)
 
+    @property
+    def complete(self) -> bool:
+        """The text is all that the grammar wants."""
+        return self.constraint is not None and self.constraint.complete
+
     def note(self, token: int) -> None:
         """The token is now part of the text."""
-        if self.seen is not None:
-            self.seen[token] = True
+        if self.adjust is not None:
+            self.adjust.note(token)
+        if self.constraint is not None:
+            self.constraint.note(token)
+
+    def shape(self, logits: Tensor) -> Tensor:
+        """Steps 1 to 4 of ``airust.gpt.sampling``: (V) -> (V).
+
+        Raises:
+            EngineError: the grammar has no next token.
+        """
+        if self.adjust is not None:
+            logits = self.adjust(logits)
+        if self.constraint is not None:
+            logits = keep_allowed(logits, self.constraint.allowed())
+        return logits
 
 
 class Choice(NamedTuple):
     """One chosen token."""
 
     token: int
-    logprob: float | None  # of the model itself, before penalty, temperature and filters
+    logprob: float | None  # of the model itself, before anything that changes its logits
     top: tuple[tuple[int, float], ...]
 
 
-def choose_rows(logits: Tensor, choosers: Sequence[Chooser]) -> list[Choice | None]:
-    """One token for each row of logits (R, V); None for a row that is not finite.
+def choose_rows(logits: Tensor, choosers: Sequence[Chooser]) -> list[Choice | EngineError]:
+    """One token for each row of logits (R, V), or why there is none.
 
-    The logits are changed in place.
+    The logits are changed in place. Rows pay for nothing that only other rows ask for.
     """
     raw = {i: logits[i].clone() for i, c in enumerate(choosers) if c.params.logprobs is not None}
+    errors: dict[int, EngineError] = {}
     for i, chooser in enumerate(choosers):
-        if chooser.seen is not None:
-            penalty = chooser.params.repetition_penalty
-            logits[i] = penalise_repetition(logits[i], chooser.seen, penalty)
+        if chooser.adjust is not None or chooser.constraint is not None:
+            try:
+                logits[i] = chooser.shape(logits[i])
+            except EngineError as error:
+                errors[i] = error
     largest, likeliest = logits.max(-1)
     tokens: list[int] = likeliest.tolist()
     finite: list[bool] = largest.isfinite().tolist()
@@ -64,8 +103,9 @@ def choose_rows(logits: Tensor, choosers: Sequence[Chooser]) -> list[Choice | No
         drawn = draw(probabilities(logits[index], params), luck)
         for i, token in zip(index, drawn.tolist(), strict=True):
             tokens[i] = token
+    errors = {i: EngineError(POISONED) for i, good in enumerate(finite) if not good} | errors
     return [
-        _choice(tokens[i], raw.get(i), c.params.logprobs) if finite[i] else None
+        errors.get(i) or _choice(tokens[i], raw.get(i), c.params.logprobs)
         for i, c in enumerate(choosers)
     ]
 

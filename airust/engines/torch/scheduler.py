@@ -3,8 +3,10 @@
 Batching per step instead of per request is Orca's iteration-level scheduling (Yu et al. 2022,
 section 3.1): a short answer leaves as soon as it is done, and a new request starts at once. Every
 step takes one token from each request that decodes, and up to ``prefill_chunk`` prompt tokens of
-those that have just arrived, first come first served. A long prompt is thus spread over several
-steps and does not hold up the others (Agrawal et al. 2024, Sarathi-Serve, section 4).
+those that have just arrived. A long prompt is thus spread over several steps and does not hold up
+those that decode (Agrawal et al. 2024, Sarathi-Serve, section 4). Nor does it hold up a short
+prompt behind it: half of the chunk is for the oldest prompt, the other half for those with the
+fewest tokens left.
 """
 
 from __future__ import annotations
@@ -19,16 +21,17 @@ from torch import Tensor
 
 from airust.engines.base import EngineStats
 from airust.engines.torch.forward import FastGPT
+from airust.engines.torch.graphs import Graphs
 from airust.engines.torch.job import Job
 from airust.engines.torch.sampler import Choice, choose_rows
-from airust.engines.torch.slots import Slots
+from airust.engines.torch.slots import WORTH_COPYING, Slots, common_length
 from airust.engines.torch.steps import Step, Work, plan
 from airust.engines.torch.threads import ThreadTuner
 from airust.engines.worker import first_line
 from airust.types import AirustError, EngineError, FinishReason, OverloadedError
 
+ALONE = 512  # prompt tokens a step while nobody decodes
 CLOSED = "The engine 'torch' is closed."
-POISONED = "The model's output is not a number; are its weights damaged?"
 
 
 class Scheduler:
@@ -38,17 +41,17 @@ class Scheduler:
         slots: belongs to the scheduler from now on.
         max_queue: jobs that may wait for a slot.
         prefill_chunk: prompt tokens a step at most.
-        threads: of PyTorch; None finds out what is fastest.
+        threads: of PyTorch at most; None is as many as it is set to.
     """
 
     def __init__(
         self, model: FastGPT, slots: Slots, max_queue: int, prefill_chunk: int, threads: int | None
     ) -> None:
         self._model, self._slots = model, slots
+        self._graphs = Graphs(model)
         self._max_queue, self._prefill_chunk = max_queue, prefill_chunk
-        self._fixed_threads = threads
-        self._all_threads = torch.get_num_threads()
-        self._tuner = ThreadTuner(self._all_threads)
+        self._usual_threads = torch.get_num_threads()
+        self._tuner = ThreadTuner(threads or self._usual_threads)
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []  # in order of arrival; the thread's own
         self._changed = threading.Condition()
@@ -111,7 +114,7 @@ class Scheduler:
     def _has_work(self) -> bool:
         """Wait for jobs; false when the engine is closed."""
         if not self._running and not self._waiting:
-            torch.set_num_threads(self._all_threads)  # as it was, while there is nothing to do
+            torch.set_num_threads(self._usual_threads)  # as it was, while there is nothing to do
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._running or self._waiting)
             return not self._closed
@@ -126,6 +129,8 @@ class Scheduler:
         logits = self._forward(step)
         for job, work in zip(jobs, works, strict=True):
             job.computed += len(work.tokens)
+            if job.computed <= job.prompt_tokens:
+                self._slots.hold(job.slot, job.ids[: job.computed])
         choices = choose_rows(logits, [jobs[i].chooser for i in asked])
         for i, choice in zip(asked, choices, strict=True):
             self._advance(jobs[i], choice)
@@ -157,40 +162,73 @@ class Scheduler:
 
     def _share_out(self) -> tuple[list[Job], list[Work]]:
         """What each running job may compute in the next step."""
-        jobs, works, budget = [], [], self._prefill_chunk
-        for job in self._running:
-            pending = job.pending()
-            if pending > 1 and budget == 0:
-                continue
-            work = job.work(most=1 if pending == 1 else budget)
-            budget -= len(work.tokens) if pending > 1 else 0
+        jobs = [job for job in self._running if job.pending() == 1]
+        works = [job.work(most=1) for job in jobs]
+        prompts = [job for job in self._running if job.pending() > 1]
+        # While nobody decodes, nobody is held up by a longer step.
+        budget = self._prefill_chunk if jobs else max(self._prefill_chunk, ALONE)
+        for job, share in self._shares(prompts, budget).items():
             jobs.append(job)
-            works.append(work)
+            works.append(job.work(share))
         return jobs, works
 
+    def _shares(self, prompts: list[Job], left: int) -> dict[Job, int]:
+        """How many tokens of which prompts to compute in a step that has room for so many."""
+        shares: dict[Job, int] = {}
+        by_length = sorted(prompts, key=Job.pending)  # of equals, the oldest comes first
+        for job, most in [(job, (left + 1) // 2) for job in prompts[:1]] + [
+            (job, left) for job in by_length
+        ]:
+            if left == 0:
+                break
+            if not job.begun and job not in shares:
+                self._catch_up(job)
+                if self._slots.reuse and any(_computes_for(o, n, job) for o, n in shares.items()):
+                    continue
+            share = min(most, left, job.pending() - shares.get(job, 0))
+            if share:
+                shares[job] = shares.get(job, 0) + share
+                left -= share
+        return shares
+
+    def _catch_up(self, job: Job) -> None:
+        """Take over what other slots hold of a prompt by now, before any of it is computed."""
+        found = self._slots.catch_up(job.slot, job.ids, job.computed)
+        self._hit += found - job.computed
+        job.computed = job.cached = found
+
     def _forward(self, step: Step) -> Tensor:
+        if self._model.device.type == "cuda":
+            return self._forward_on_gpu(step)
         rows = len(step.tokens)
-        threads = self._fixed_threads or self._tuner.choose(rows)
+        threads = self._tuner.choose(rows)
         if threads != torch.get_num_threads():
             torch.set_num_threads(threads)
         start = time.perf_counter()
-        logits = self._model.forward(step, self._slots.cache)
+        logits = self._model.forward(step, self._slots.cache, threads)
         self._tuner.note(rows, threads, time.perf_counter() - start)
         return logits
 
-    def _advance(self, job: Job, choice: Choice | None) -> None:
+    def _forward_on_gpu(self, step: Step) -> Tensor:
+        """Sampling goes on on the CPU, so the logits come back."""
+        cache = self._slots.cache
+        if step.pieces or step.outputs is not None:
+            return self._model.forward(step, cache).cpu()
+        return self._graphs.forward(step, cache).cpu()
+
+    def _advance(self, job: Job, choice: Choice | EngineError) -> None:
         """Take a job one token further; whatever fails here is this job's own failure."""
-        if choice is None:
+        if isinstance(choice, EngineError):
             self._slots.cache.erase(job.slot)  # a masked NaN would still spoil the next request
-            self._fail(job, EngineError(POISONED), held=0)
+            self._fail(job, choice, held=0)
             return
-        if job.computed == job.prompt_tokens:
-            self._slots.hold(job.slot, job.ids)
         self._generated += 1
         try:
             reason = job.accept(choice)
             if reason is not None:
                 self._end(job, reason)
+            elif self._slots.outgrown(job.slot, len(job.ids)):
+                job.computed = 0
         except Exception as error:
             self._fail(job, _engine_error(error), held=job.computed)
 
@@ -215,6 +253,13 @@ class Scheduler:
         self._slots.clear()
         for job in jobs:
             job.fail(_engine_error(error))
+
+
+def _computes_for(other: Job, share: int, job: Job) -> bool:
+    """Whether another job's share has a beginning of this job's prompt, to be copied afterwards."""
+    end = other.computed + share
+    gain = common_length(other.ids[:end], job.ids) - max(other.computed, job.computed)
+    return gain >= WORTH_COPYING
 
 
 def _engine_error(error: BaseException) -> AirustError:

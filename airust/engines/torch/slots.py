@@ -4,6 +4,10 @@ The table grows when it is needed, in slots and in positions, so that one short 
 pay for many long ones. A slot keeps its tokens when its request has ended. The next request that
 begins with the same tokens, such as the next turn of a conversation, goes on from there.
 
+LongRoPE (Phi-3.5) turns the keys of a text otherwise once it is longer than the original context.
+A slot knows which way its keys are turned and is reused only by prompts of the same kind; a text
+that outgrows the original context is computed anew at that point, as transformers does.
+
 >>> config = GPTConfig(vocab_size=100, layers=2, kv_heads=2, head_dim=64, context=64)
 >>> slots = Slots(SlotCache(config), max_slots=2)
 >>> slots.acquire([1, 2, 3, 4], positions=8)
@@ -38,28 +42,26 @@ class SlotCache:
     """
 
     def __init__(
-        self, config: GPTConfig, slots: int = FIRST_SLOTS, capacity: int = FIRST_POSITIONS
+        self,
+        config: GPTConfig,
+        slots: int = FIRST_SLOTS,
+        capacity: int = FIRST_POSITIONS,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self.config = config
+        self.config, self.device = config, torch.device(device)
+        self.rotary_starts: dict[int, int] = {}  # slot: GPTConfig.rotary_start of its text; else 0
         self._use(self._zeros(slots, min(capacity, config.context)))
 
     def _zeros(self, slots: int, capacity: int) -> Tensor:
         # Zeros, because a masked position still counts 0 times its value, and 0 * NaN is NaN.
         config = self.config
         shape = (config.layers, 2, slots, config.kv_heads, capacity, config.head_dim)
-        return torch.zeros(shape)
+        return torch.zeros(shape, device=self.device)
 
     def _use(self, table: Tensor) -> None:
         self.table = table
-        _, _, self.slots, K, self.capacity, D = table.shape
-        self.rows = table.view(len(table), -1, D).unbind(0)  # each (2 * slots * K * capacity, D)
-        heads = torch.arange(K) * self.capacity
-        self._offsets = torch.cat((heads, heads + self.slots * K * self.capacity))  # (2 K)
-
-    def places(self, slots: Tensor, positions: Tensor) -> Tensor:
-        """The rows for keys and values of N tokens: (N), (N) -> (N, 2 K), keys first."""
-        first = slots * (self.config.kv_heads * self.capacity) + positions
-        return first[:, None] + self._offsets
+        _, _, self.slots, _, self.capacity, _ = table.shape
+        self.layers = table.unbind(0)  # each (2, slots, K, capacity, D)
 
     def size(self, slots: int, capacity: int) -> int:
         """Bytes of a table of this size."""
@@ -79,14 +81,19 @@ class SlotCache:
         """Copy the first positions of one slot to another."""
         self.table[:, :, target, :, :length] = self.table[:, :, source, :, :length]
 
+    def turn(self, slot: int, length: int) -> bool:
+        """The slot is for a text of this length; True if that makes its old keys useless.
+
+        LongRoPE turns those of a long text otherwise than those of a short one.
+        """
+        before = self.rotary_starts.pop(slot, 0)
+        if start := self.config.rotary_start(length):
+            self.rotary_starts[slot] = start
+        return start != before
+
     def erase(self, slot: int) -> None:
         """Overwrite a slot with zeros."""
         self.table[:, :, slot] = 0
-
-    def views(self, slots: slice, length: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Keys and values of neighbouring slots, layer by layer, each (n, K, length, D)."""
-        keys, values = self.table[:, :, slots, :, :length].unbind(1)
-        return keys.unbind(0), values.unbind(0)
 
 
 class Slots:
@@ -133,7 +140,7 @@ class Slots:
         """
         if len(self.busy) == self.max_slots or not self._make_room(positions):
             return None
-        shared = {slot: _common(held, prompt) for slot, held in self.tokens.items()}
+        shared = self._shared(prompt)
         best = max(shared, key=shared.__getitem__, default=0)
         length = shared.get(best, 0)
         if best not in self.busy and 2 * length >= max(len(self.tokens.get(best, ())), 1):
@@ -143,13 +150,43 @@ class Slots:
             length = length if length >= WORTH_COPYING else shared.get(slot, 0)
             if length != shared.get(slot, 0):
                 self.cache.copy(best, slot, length)
+        self.cache.turn(slot, len(prompt))
         self.busy[slot], self.tokens[slot] = positions, list(prompt[:length])
         self.reserved += positions
         return slot, length
 
+    def catch_up(self, slot: int, prompt: Sequence[int], have: int) -> int:
+        """Copy to a slot in use what another holds of its prompt by now, if that is worth it.
+
+        Returns how many prompt tokens the slot holds then; ``have`` is how many it held before.
+        """
+        shared = self._shared(prompt)
+        best = max(shared, key=shared.__getitem__, default=slot)
+        if shared.get(best, 0) < have + WORTH_COPYING:
+            return have
+        self.cache.copy(best, slot, shared[best])
+        self.tokens[slot] = list(prompt[: shared[best]])
+        return shared[best]
+
+    def _shared(self, prompt: Sequence[int]) -> dict[int, int]:
+        """Slots, and with how many tokens of a prompt they begin."""
+        start, starts = self.cache.config.rotary_start(len(prompt)), self.cache.rotary_starts
+        return {
+            slot: common_length(held, prompt)
+            for slot, held in self.tokens.items()
+            if starts.get(slot, 0) == start
+        }
+
     def hold(self, slot: int, tokens: Sequence[int]) -> None:
         """A slot in use holds these tokens: requests that begin alike may copy them."""
         self.tokens[slot] = list(tokens) if self.reuse else []
+
+    def outgrown(self, slot: int, length: int) -> bool:
+        """Whether a text has to be computed anew now that it is so long; see ``turn``."""
+        if not self.cache.turn(slot, length):
+            return False
+        self.tokens[slot] = []
+        return True
 
     def release(self, slot: int, tokens: Sequence[int]) -> None:
         """Free a slot, which from now on holds these tokens until somebody else needs it."""
@@ -191,11 +228,13 @@ class Slots:
         self._released = {s: when for s, when in self._released.items() if s < slots}
 
 
-def _common(held: Sequence[int], prompt: Sequence[int]) -> int:
+def common_length(held: Sequence[int], prompt: Sequence[int]) -> int:
     """Tokens that both begin with, the prompt's last one not counted.
 
-    >>> _common([1, 2, 3], [1, 2, 4, 5]), _common([1, 2, 3], [1, 2])
+    >>> common_length([1, 2, 3], [1, 2, 4, 5]), common_length([1, 2, 3], [1, 2])
     (2, 1)
     """
-    limit = min(len(held), len(prompt) - 1)
-    return next((i for i in range(limit) if held[i] != prompt[i]), limit)
+    limit, block, at = min(len(held), len(prompt) - 1), 32, 0
+    while at + block <= limit and held[at : at + block] == prompt[at : at + block]:
+        at += block
+    return next((i for i in range(at, limit) if held[i] != prompt[i]), limit)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,93 +23,80 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Rows of a step that attend together: n slots side by side, T new tokens each."""
+class Piece:
+    """Several tokens of one sequence that attend together."""
 
-    first: int  # the first of its n * T rows in the step
-    slots: slice  # n neighbouring slots
+    first: int  # the first of its rows in the step
+    slot: int
+    start: int  # position of its first token
     tokens: int  # T
-    length: int  # S: positions to look at, the new ones included
-    mask: Tensor | None  # added to the scores, (n, 1, 1, S) or (T, S); None is causal
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One forward pass over N tokens, the rows of all its matrices."""
+    """One forward pass over N tokens, the rows of all its matrices.
+
+    The first ``singles`` rows are sequences with one new token each, the others belong to pieces.
+    """
 
     tokens: Tensor  # (N) token ids
+    angles: Tensor  # (N) of each token's position, the row in the rotary table
+    slots: Tensor  # (N)
     positions: Tensor  # (N) of each token in its own sequence
-    places: Tensor  # (N, 2 K) the cache rows where its keys and values go
-    segments: tuple[Segment, ...]
+    singles: int
+    longest: int  # positions that the longest of the singles looks at
+    pieces: tuple[Piece, ...] = ()
     outputs: Tensor | None = None  # the rows that need logits; None is all
+
+    def to(self, device: torch.device) -> Step:
+        """The same step with its tensors on a device."""
+        if self.tokens.device == device:
+            return self
+        names = ("tokens", "angles", "slots", "positions")
+        moved = {name: getattr(self, name).to(device) for name in names}
+        outputs = None if self.outputs is None else self.outputs.to(device)
+        return replace(self, outputs=outputs, **moved)
 
 
 def plan(works: Sequence[Work], cache: SlotCache) -> tuple[Step, list[int]]:
-    """One step for all works, and whose logits it gives: indices into ``works``, row by row.
-
-    Single tokens come first, ordered by slot, so that neighbouring slots share one attention.
-    """
-    order = sorted(range(len(works)), key=lambda i: (len(works[i].tokens) > 1, works[i].slot))
-    columns: tuple[list[int], list[int], list[int]] = ([], [], [])
+    """One step for all works, and whose logits it gives: indices into ``works``, row by row."""
+    if all(len(work.tokens) == 1 and work.wanted for work in works):
+        columns = np.array([(w.tokens[0], w.start, w.slot) for w in works], dtype=np.int64).T
+        longest = int(columns[1].max()) + 1
+        return _step(columns, cache, len(works), longest), list(range(len(works)))
+    order = sorted(range(len(works)), key=lambda i: len(works[i].tokens) > 1)
+    rows: list[tuple[int, int, int]] = []
+    pieces: list[Piece] = []
     asked: list[tuple[int, int]] = []  # a work and its last row
+    longest = singles = 0
     for i in order:
         slot, start, new, wanted = works[i]
-        columns[0].extend(new)
-        columns[1].extend(range(start, start + len(new)))
-        columns[2].extend([slot] * len(new))
-        if wanted:
-            asked.append((i, len(columns[0]) - 1))
-    tokens, positions, slots = torch.tensor(columns).unbind(0)
-    outputs = None
-    if len(asked) < len(tokens):
-        outputs = torch.tensor([row for _, row in asked], dtype=torch.long)
-    segments = tuple(_segments([works[i] for i in order]))
-    places = cache.places(slots, positions)
-    return Step(tokens, positions, places, segments, outputs), [i for i, _ in asked]
-
-
-def _segments(works: list[Work]) -> Iterator[Segment]:
-    """Runs of neighbouring single tokens, then every longer piece by itself."""
-    row = at = 0
-    while at < len(works):
-        slot, start, new, _ = works[at]
         if len(new) > 1:
-            total = start + len(new)
-            mask = _chunk_mask(len(new), total) if start else None
-            yield Segment(row, slice(slot, slot + 1), len(new), total, mask)
-            at, row = at + 1, row + len(new)
-            continue
-        end = at + 1
-        while end < len(works) and _continues(works[end - 1], works[end]):
-            end += 1
-        lengths = [work.start + 1 for work in works[at:end]]
-        mask = _ragged_mask(lengths) if min(lengths) < max(lengths) else None
-        yield Segment(row, slice(slot, slot + end - at), 1, max(lengths), mask)
-        at, row = end, row + end - at
+            pieces.append(Piece(len(rows), slot, start, len(new)))
+        else:
+            longest, singles = max(longest, start + 1), singles + 1
+        rows.extend((token, start + n, slot) for n, token in enumerate(new))
+        if wanted:
+            asked.append((i, len(rows) - 1))
+    columns = np.array(rows, dtype=np.int64).T
+    outputs = None
+    if len(asked) < len(rows):
+        outputs = torch.tensor([row for _, row in asked], dtype=torch.long)
+    step = _step(columns, cache, singles, longest, tuple(pieces), outputs)
+    return step, [i for i, _ in asked]
 
 
-def _continues(one: Work, other: Work) -> bool:
-    return other.slot == one.slot + 1 and len(other.tokens) == 1
-
-
-def _chunk_mask(new: int, total: int) -> Tensor:
-    """Causal, for queries that are the last ``new`` of ``total`` positions.
-
-    >>> _chunk_mask(2, 4)
-    tensor([[0., 0., 0., -inf],
-            [0., 0., 0., 0.]])
-    """
-    return torch.full((new, total), float("-inf")).triu(total - new + 1)
-
-
-def _ragged_mask(lengths: list[int]) -> Tensor:
-    """One query a sequence, each with its own number of positions.
-
-    >>> _ragged_mask([1, 3]).flatten(1)
-    tensor([[0., -inf, -inf],
-            [0., 0., 0.]])
-    """
-    longest = max(lengths)
-    beyond = torch.arange(longest) >= torch.tensor(lengths)[:, None]  # (n, S)
-    mask = torch.zeros(len(lengths), longest).masked_fill_(beyond, float("-inf"))
-    return mask[:, None, None]
+def _step(
+    columns: np.ndarray,
+    cache: SlotCache,
+    singles: int,
+    longest: int,
+    pieces: tuple[Piece, ...] = (),
+    outputs: Tensor | None = None,
+) -> Step:
+    tokens, positions, slots = torch.from_numpy(np.ascontiguousarray(columns)).unbind(0)
+    angles = positions
+    if cache.rotary_starts:
+        starts = [cache.rotary_starts.get(slot, 0) for slot in columns[2].tolist()]
+        angles = positions + torch.tensor(starts)
+    return Step(tokens, angles, slots, positions, singles, longest, pieces, outputs)

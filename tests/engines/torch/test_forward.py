@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from airust.engines.torch import linear
-from airust.engines.torch.forward import FastGPT
+from airust.engines.torch import few, linear
+from airust.engines.torch.forward import FastGPT, FastLayer, attend_gathered
+from airust.engines.torch.graphs import pad, padded_size
 from airust.engines.torch.slots import SlotCache
-from airust.engines.torch.steps import Work, plan
+from airust.engines.torch.steps import Step, Work, plan
 from airust.gpt.config import GPTConfig
 from airust.gpt.model import GPT
 
@@ -22,6 +25,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     "one kv head": {"heads": 3, "kv_heads": 1, "head_dim": 6},
     "odd sizes": {"hidden_size": 33, "heads": 5, "kv_heads": 5, "head_dim": 10, "ffn_size": 47},
     "qwen2": {"heads": 4, "kv_heads": 2, "head_dim": 8, "qk_norm": False, "qkv_bias": True},
+    "biases everywhere": {
+        "heads": 4, "kv_heads": 2, "head_dim": 8, "qkv_bias": True, "out_bias": True,
+    },
     "llama, untied": {
         "heads": 2, "kv_heads": 2, "head_dim": 16, "qk_norm": False, "tie_embeddings": False,
     },
@@ -46,8 +52,10 @@ def random_ids(rows: int) -> Tensor:
 class Ragged:
     """Runs sequences through the fast model in given portions and collects their logits."""
 
-    def __init__(self, model: GPT, slots: list[int], dtype: torch.dtype = torch.float32) -> None:
-        self.model = FastGPT(model, dtype)
+    def __init__(
+        self, model: GPT, slots: list[int], dtype: torch.dtype = torch.float32, threads: int = 1
+    ) -> None:
+        self.model, self.threads = FastGPT(model, dtype), threads
         self.cache = SlotCache(model.config, slots=max(slots) + 1)
         self.slots = slots
         self.ids = random_ids(len(slots))
@@ -66,7 +74,7 @@ class Ragged:
             for i in rows
         ]
         step, asked = plan(works, self.cache)
-        logits = self.model.forward(step, self.cache)
+        logits = self.model.forward(step, self.cache, self.threads)
         for row, number in enumerate(asked):
             i = rows[number]
             self.done[i] += portions[i]
@@ -79,10 +87,11 @@ class Ragged:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("threads", [1, 2], ids=["compiled", "tensors"])
 @torch.inference_mode()
-def test_one_token_at_a_time(shape: str) -> None:
+def test_one_token_at_a_time(shape: str, threads: int) -> None:
     model = random_model(**SHAPES[shape])
-    run = Ragged(model, [0])
+    run = Ragged(model, [0], threads=threads)
     for _ in range(LENGTH):
         run.step([1])
     run.check(model(run.ids), 1e-5)
@@ -113,6 +122,88 @@ def test_without_packed_weights(shape: str, monkeypatch: pytest.MonkeyPatch) -> 
     while min(run.done) < LENGTH:
         run.step([min(1, LENGTH - done) for done in run.done])
     run.check(model(run.ids), 1e-5)
+
+
+@pytest.mark.parametrize("rows", range(1, few.FEW + 2))
+@torch.inference_mode()
+def test_as_many_sequences_as_are_few_and_one_more(rows: int) -> None:
+    model = random_model(**SHAPES["grouped"])
+    run = Ragged(model, list(range(rows)))
+    for _ in range(LENGTH):
+        run.step([1] * rows)
+    run.check(model(run.ids), 1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rows", [2, 3, 4])
+@torch.inference_mode()
+def test_a_step_as_a_gpu_computes_it(
+    shape: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tensor operations of a recorded step, here on the CPU: padded, with fixed shapes."""
+    model = random_model(**SHAPES[shape])
+    run = Ragged(model, list(range(rows)))
+    for portions in ([5, 1, 2, 3], [1, 4, 1, 1]):
+        run.step(portions[:rows])
+    monkeypatch.setattr(
+        run.model, "forward", partial(_as_on_a_gpu, run.model, run.model.forward, monkeypatch)
+    )
+    while min(run.done) < LENGTH:
+        run.step([min(1, LENGTH - done) for done in run.done])
+    run.check(model(run.ids), 1e-5)
+
+
+def _as_on_a_gpu(
+    model: FastGPT,
+    forward: Callable[..., Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    step: Step,
+    cache: SlotCache,
+    threads: int,
+) -> Tensor:
+    def attend(layer: FastLayer, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
+        q, k = layer._rotate(qkv, *rope.unbind(1))
+        values = qkv[:, layer.heads + layer.kv_heads :]
+        return attend_gathered(q, k, values, step, table).reshape(len(qkv), -1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FastLayer, "_attend", attend)
+        wide = pad(step, padded_size(len(step.tokens)), cache.capacity)
+        return forward(wide, cache, 2)[: len(step.tokens)]
+
+
+@torch.inference_mode()
+def test_a_model_too_large_for_a_second_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(few, "LARGEST", 1000)
+    model = random_model()
+    run = Ragged(model, [0])
+    assert run.model.few is None
+    for _ in range(LENGTH):
+        run.step([1])
+    run.check(model(run.ids), 1e-5)
+
+
+@pytest.mark.parametrize("shape", ["grouped", "qwen2", "biases everywhere"])
+@pytest.mark.parametrize("rows", [1, 2, 6])
+@torch.inference_mode()
+def test_int8_is_near(shape: str, rows: int) -> None:
+    model = random_model(**SHAPES[shape])
+    run = Ragged(model, list(range(rows)), torch.int8)
+    for _ in range(LENGTH):
+        run.step([1] * rows)
+    exact = model(run.ids)
+    run.check(exact, 0.2 * float(exact.std()))
+    assert (run.logits[:, -1] - exact[:, -1]).abs().max() > 1e-4  # they are rounded
+
+
+@torch.inference_mode()
+def test_a_damaged_weight_shows_in_the_logits() -> None:
+    model = random_model()
+    model.layers[1].mlp.up_proj.weight[3, 3] = torch.nan  # type: ignore[union-attr,index]
+    for threads in (1, 2):
+        run = Ragged(model, [0], threads=threads)
+        run.step([1])
+        assert run.logits[0, 0].isnan().all()
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -156,7 +247,7 @@ def test_a_damaged_slot_spoils_no_other() -> None:
 @pytest.mark.parametrize("size", [(7, 5), (900, 700)], ids=["small", "large"])
 @pytest.mark.parametrize("rows", [1, 2, 17])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
 @torch.inference_mode()
 def test_linear(size: tuple[int, int], rows: int, bias: bool, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from airust.engines.torch.slots import SlotCache, Slots
-from airust.gpt.config import GPTConfig
+from airust.gpt.config import GPTConfig, RopeScaling
 from airust.types import ContextOverflowError
 
 CONFIG = GPTConfig(
@@ -135,3 +137,26 @@ def test_a_table_that_cannot_be_allocated_changes_nothing() -> None:
         pool.acquire([1], 65)
     assert (pool.cache.slots, pool.cache.capacity, pool.busy) == (2, 64, {})
     assert pool.acquire([1], 64) == (0, 0)
+
+
+LONGROPE = RopeScaling(
+    "longrope", original_context=30, short_factors=(1.0, 2.0), long_factors=(3.0, 4.0)
+)
+
+
+def test_short_and_long_texts_of_longrope_share_nothing() -> None:
+    cache = SlotCache(replace(CONFIG, rope_scaling=LONGROPE), 4, 64)
+    pool, text = Slots(cache, 4), list(range(60))
+    assert pool.acquire(text[:30], 60) == (0, 0)
+    pool.hold(0, text[:30])
+    assert pool.acquire([*text[:29], 99], 60) == (1, 29)  # also short
+    assert pool.acquire(text[:31], 60) == (2, 0)  # long
+    assert not pool.outgrown(0, 30)
+    assert pool.outgrown(0, 31)  # what it held is of no use to anybody, and not yet replaced
+    assert not pool.outgrown(0, 32)
+    assert pool.acquire(text[:40], 60) == (3, 0)
+    for slot in (1, 2, 3):
+        pool.release(slot, [])
+    pool.release(0, text[:50])
+    assert pool.acquire(text[:25], 60)[1] == 0
+    assert pool.acquire(text, 60) == (0, 50)
