@@ -176,10 +176,10 @@ class MistralRsEngine(WorkerEngine[Prepared]):
             )
         self.decode([token_id for token_id, _ in params.logit_bias])  # refuses unknown tokens
         _grammar(params)
-        prompt = fit_prompt(request, self._prompt_ids, self._context)
+        prompt = fit_prompt(request, self.prompt_ids, self._context)
         return Prepared(self._prompt_text(prompt.request), prompt)
 
-    def _prompt_ids(self, request: Request) -> list[int]:
+    def prompt_ids(self, request: Request) -> list[int]:
         return list(request.token_ids or self._tokenize(self._prompt_text(request)))
 
     def _prompt_text(self, request: Request) -> str:

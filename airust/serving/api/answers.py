@@ -13,10 +13,19 @@ from starlette.responses import Response
 
 from airust.serving.errors import ApiError
 from airust.serving.generation import Answer, Generation
+from airust.serving.models import ServedModel
 from airust.serving.relay import Numbered
 from airust.serving.service import Service
 from airust.serving.sse import DONE, until_hang_up
-from airust.types import DoneEvent, ErrorEvent, Request, TokenEvent, Usage
+from airust.types import (
+    DoneEvent,
+    ErrorEvent,
+    Request,
+    TokenEvent,
+    TopLogprob,
+    UnsupportedError,
+    Usage,
+)
 
 REPLACEMENT = "\ufffd"  # stands for a part of a character
 Item = TypeVar("Item")
@@ -79,21 +88,30 @@ def token_ids(tokens: Sequence[TokenEvent]) -> list[int]:
     return [token.token_id for token in tokens if token.token_id is not None]
 
 
-def token_text(token: TokenEvent) -> str:
+def token_text(token: TokenEvent, as_id: bool = False) -> str:
     """The token's own text; the event's text lacks what waits for the rest of a character."""
+    if as_id and token.token_id is not None:
+        return f"token_id:{token.token_id}"
     for top in token.top:
         if top.token_id == token.token_id:
             return top.text
     return token.text
 
 
-def chat_logprobs(tokens: Sequence[TokenEvent], most: int) -> dict[str, Any]:
+def top_text(top: TopLogprob, as_id: bool) -> str:
+    """An alternative's text, or its id in vLLM's form."""
+    return f"token_id:{top.token_id}" if as_id and top.token_id is not None else top.text
+
+
+def chat_logprobs(
+    tokens: Sequence[TokenEvent], most: int, as_ids: bool = False
+) -> dict[str, Any]:
     """The form of /v1/chat/completions."""
     content = []
     for token in tokens:
         if token.logprob is not None:
-            tops = [_logprob(top.text, top.logprob) for top in token.top[:most]]
-            entry = _logprob(token_text(token), token.logprob)
+            tops = [_logprob(top_text(top, as_ids), top.logprob) for top in token.top[:most]]
+            entry = _logprob(token_text(token, as_ids), token.logprob)
             content.append(entry | {"top_logprobs": tops})
     return {"content": content, "refusal": None}
 
@@ -101,6 +119,14 @@ def chat_logprobs(tokens: Sequence[TokenEvent], most: int) -> dict[str, Any]:
 def _logprob(text: str, logprob: float) -> dict[str, Any]:
     data = None if REPLACEMENT in text else list(text.encode())
     return {"token": text, "logprob": max(logprob, -9999.0), "bytes": data}
+
+
+def prompt_ids(model: ServedModel, request: Request) -> list[int] | None:
+    """What the engine makes of the prompt; None where it does not tell."""
+    try:
+        return model.engine.prompt_ids(request)
+    except UnsupportedError:
+        return None
 
 
 class ChunkWriter:

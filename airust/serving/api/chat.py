@@ -19,6 +19,7 @@ from airust.serving.api.answers import (
     failure,
     json_response,
     new_id,
+    prompt_ids,
     several,
     spend,
     split,
@@ -34,7 +35,7 @@ from airust.serving.api.parameters import (
 )
 from airust.serving.api.schemas import ChatCompletion, errors
 from airust.serving.errors import ApiError
-from airust.serving.generation import Generation
+from airust.serving.generation import Answer, Generation
 from airust.serving.models import ServedModel
 from airust.serving.relay import Numbered
 from airust.serving.service import fingerprint, service_of
@@ -101,6 +102,11 @@ class ChatRequest(SamplingFields):
             raise ValueError("max_tokens and max_completion_tokens differ; give one of them")
         return self
 
+    def told_logprobs(self, answer: Answer) -> dict[str, Any]:
+        """Of a whole answer."""
+        as_ids = bool(self.return_tokens_as_token_ids)
+        return chat_logprobs(answer.tokens, self.top_logprobs or 0, as_ids)
+
     def request(self, defaults: GenerationSettings) -> Request:
         """As the engines take it."""
         # The chosen token's own text comes with the alternatives, so one is always asked for.
@@ -133,7 +139,7 @@ async def chat_completions(body: ChatRequest, http: HttpRequest) -> Response:
     service = service_of(http)
     model = service.models.find(body.model)
     request = body.request(service.settings.generation)
-    prompt_ids = model.engine.prompt_ids(request) if body.return_token_ids else None
+    ids = prompt_ids(model, request) if body.return_token_ids else None
     generation = service.generation(
         model,
         several(request, body.n or 1),
@@ -142,7 +148,7 @@ async def chat_completions(body: ChatRequest, http: HttpRequest) -> Response:
         on_usage=spend(service, http),
     )
     if body.stream:
-        frames = ChatFrames(body, model, prompt_ids)
+        frames = ChatFrames(body, model, ids)
         return EventStream(generation, frames, service.settings.server.keep_alive_s)
     answers = await complete(http, generation)
     choices = []
@@ -150,9 +156,7 @@ async def chat_completions(body: ChatRequest, http: HttpRequest) -> Response:
         choice: dict[str, Any] = {
             "index": index,
             "message": {"role": "assistant", "content": answer.text, "refusal": None},
-            "logprobs": chat_logprobs(answer.tokens, body.top_logprobs or 0)
-            if body.logprobs
-            else None,
+            "logprobs": body.told_logprobs(answer) if body.logprobs else None,
             "finish_reason": answer.finish_reason,
         }
         if body.return_token_ids:
@@ -167,8 +171,8 @@ async def chat_completions(body: ChatRequest, http: HttpRequest) -> Response:
         "choices": choices,
         "usage": usage_body(generation.usage),
     }
-    if prompt_ids is not None:
-        whole["prompt_token_ids"] = prompt_ids
+    if ids is not None:
+        whole["prompt_token_ids"] = ids
     return json_response(whole)
 
 
@@ -176,11 +180,12 @@ class ChatFrames:
     """The chunks of a streamed chat answer."""
 
     def __init__(
-        self, body: ChatRequest, model: ServedModel, prompt_ids: list[int] | None
+        self, body: ChatRequest, model: ServedModel, ids: list[int] | None
     ) -> None:
         self._answers = body.n or 1
         self._logprobs, self._tops = bool(body.logprobs), body.top_logprobs or 0
-        self._ids, self._prompt_ids = bool(body.return_token_ids), prompt_ids
+        self._ids, self._prompt_ids = bool(body.return_token_ids), ids
+        self._as_ids = bool(body.return_tokens_as_token_ids)
         self._wants_usage = body.wants_usage
         self._writer = ChunkWriter(
             "chat.completion.chunk",
@@ -225,7 +230,7 @@ class ChatFrames:
     def _tokens(self, index: int, text: str, tokens: Sequence[TokenEvent]) -> bytes:
         logprobs = b"null"
         if self._logprobs:
-            logprobs = dumps(chat_logprobs(tokens, self._tops))
+            logprobs = dumps(chat_logprobs(tokens, self._tops, self._as_ids))
         choice = b"%b%b},%b\"logprobs\":%b,\"finish_reason\":null}" % (
             self._open[index],
             dumps(text),

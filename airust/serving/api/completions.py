@@ -19,11 +19,13 @@ from airust.serving.api.answers import (
     failure,
     json_response,
     new_id,
+    prompt_ids,
     several,
     spend,
     split,
     token_ids,
     token_text,
+    top_text,
     usage_body,
 )
 from airust.serving.api.parameters import ResponseFormat, SamplingFields
@@ -157,9 +159,10 @@ class Prefix:
 
 def _prefix(body: CompletionRequest, model: ServedModel, request: Request) -> Prefix:
     """Takes as long as a pass through the model."""
-    engine, ids = model.engine, model.engine.prompt_ids(request)
+    engine = model.engine
     if not body.echo:
-        return Prefix(ids, "", [])
+        return Prefix(prompt_ids(model, request) or [], "", [])
+    ids = engine.prompt_ids(request)
     pieces = [engine.decode([token_id]) for token_id in ids]
     text = engine.decode(ids) if request.prompt is None else request.prompt
     tokens = [TokenEvent(pieces[0], ids[0])] if ids else []
@@ -184,7 +187,8 @@ def _choice(
     }
     if body.logprobs is not None:
         tokens = [*(prefix.tokens if prefix is not None and body.echo else ()), *answer.tokens]
-        choice["logprobs"] = completion_logprobs(tokens, body.logprobs)
+        as_ids = bool(body.return_tokens_as_token_ids)
+        choice["logprobs"] = completion_logprobs(tokens, body.logprobs, 0, as_ids)
     if body.return_token_ids and prefix is not None:
         choice["token_ids"] = token_ids(answer.tokens)
         choice["prompt_token_ids"] = prefix.ids
@@ -192,7 +196,7 @@ def _choice(
 
 
 def completion_logprobs(
-    tokens: Sequence[TokenEvent], most: int, offset: int = 0
+    tokens: Sequence[TokenEvent], most: int, offset: int = 0, as_ids: bool = False
 ) -> dict[str, list[Any]]:
     """The form of /v1/completions. A token that the model could not predict has none.
 
@@ -205,10 +209,10 @@ def completion_logprobs(
     for token in tokens:
         if token.token_id is not None:
             known = token.logprob is not None
-            found["tokens"].append(token_text(token))
+            found["tokens"].append(token_text(token, as_ids))
             found["token_logprobs"].append(token.logprob)
             found["text_offset"].append(offset)
-            tops = {top.text: top.logprob for top in token.top[:most]}
+            tops = {top_text(top, as_ids): top.logprob for top in token.top[:most]}
             found["top_logprobs"].append(tops if known else None)
         offset += len(token.text)
     return found
@@ -228,6 +232,7 @@ class CompletionFrames:
         self._ids, self._prompts, self._each = bool(body.return_token_ids), prompts, body.n or 1
         self._wants_usage = body.wants_usage
         self._offsets = [0] * answers
+        self._as_ids = bool(body.return_tokens_as_token_ids)
         self._writer = ChunkWriter(
             "text_completion", new_id("cmpl"), int(time.time()), model.name, fingerprint(model)
         )
@@ -271,7 +276,8 @@ class CompletionFrames:
     def _logprobs(self, index: int, tokens: Sequence[TokenEvent]) -> bytes:
         if self._most is None:
             return b"null"
-        return dumps(completion_logprobs(tokens, self._most, self._offsets[index]))
+        offset = self._offsets[index]
+        return dumps(completion_logprobs(tokens, self._most, offset, self._as_ids))
 
     async def end(self, generation: Generation) -> bytes:
         """The usage, if wanted, and the mark of the end."""

@@ -36,6 +36,19 @@ class StreamOptions(Body):
     include_obfuscation: bool | None = Field(None, description=IGNORED)
 
 
+class StructuredOutputs(Body):
+    """What the answer must follow."""
+
+    regex: str | None = Field(None, min_length=1)
+    json_schema: dict[str, Any] | None = Field(None, alias="json")
+
+    @model_validator(mode="after")
+    def _check(self) -> StructuredOutputs:
+        if (self.regex is None) == (self.json_schema is None):
+            raise ValueError("give either regex or json")
+        return self
+
+
 class SamplingFields(Body):
     """What /v1/chat/completions and /v1/completions share."""
 
@@ -60,6 +73,12 @@ class SamplingFields(Body):
     stop: Stop = Field(None, description="The answer ends before any of these.")
     ignore_eos: bool | None = Field(None, description="Go on after the end of the text.")
     return_token_ids: bool | None = Field(None, description="Tell the tokens' ids, too.")
+    return_tokens_as_token_ids: bool | None = Field(
+        None, description='Beside logprobs, write tokens as "token_id:17".'
+    )
+    structured_outputs: StructuredOutputs | None = Field(
+        None, description="As vLLM: a regular expression or a JSON schema for the answer."
+    )
     user: str | None = Field(None, description=IGNORED)
 
     @model_validator(mode="after")
@@ -97,6 +116,13 @@ class SamplingFields(Body):
             "ignore_eos": self.ignore_eos,
         }
         given |= more
+        if (form := self.structured_outputs) is not None:
+            if given.get("json_schema") is not None:
+                raise ApiError(400, "response_format and structured_outputs exclude each other.",
+                               "invalid_value", "structured_outputs")  # fmt: skip
+            given["regex"] = form.regex
+            if form.json_schema is not None:
+                given["json_schema"] = json.dumps(form.json_schema)
         return SamplingParams(**{k: v for k, v in given.items() if v is not None})
 
 
@@ -127,8 +153,3 @@ class ResponseFormat(Body):
             return None
         schema = {"type": "object"} if self.json_schema is None else self.json_schema.json_schema
         return json.dumps(schema)
-
-
-def refuse(name: str, why: str) -> ApiError:
-    """A parameter that cannot be obeyed."""
-    return ApiError(400, f"{name}: {why}", "unsupported_parameter", name)
