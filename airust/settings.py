@@ -122,7 +122,9 @@ class LimitSettings(Section):
         "memory://", description="Where it is counted; redis://... for several gateways."
     )
     per_key: Limits = Field(default_factory=Limits, description="Limits of one key.")
-    per_ip: Limits = Field(default_factory=Limits, description="Limits of one address, whatever its keys.")
+    per_ip: Limits = Field(
+        default_factory=Limits, description="Limits of one address, whatever its keys."
+    )
 
 
 class CorsSettings(Section):

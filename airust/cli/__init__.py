@@ -19,8 +19,18 @@ from airust import __version__
 from airust.cli.errors import handled
 from airust.gpt.openmp import spin_briefly
 
-COMMANDS = ("train", "ask", "chat", "export", "engines", "parity", "report", "serve", "keys",
-            "doctor")
+COMMANDS = (
+    "train",
+    "ask",
+    "chat",
+    "export",
+    "engines",
+    "parity",
+    "report",
+    "serve",
+    "keys",
+    "doctor",
+)
 
 
 def build_app() -> typer.Typer:

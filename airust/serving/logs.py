@@ -19,7 +19,12 @@ from airust.settings import LogSettings
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 # What every record has; everything else came by ``extra``.
-STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+STANDARD = set(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class Formatter(logging.Formatter):

@@ -191,9 +191,7 @@ def _counter(name: str, about: str, stats: Stats, figure: Figure) -> Metric:
     return _add(CounterMetricFamily(name, about, labels=LABELS), stats, figure)
 
 
-def _add(
-    family: GaugeMetricFamily | CounterMetricFamily, stats: Stats, figure: Figure
-) -> Metric:
+def _add(family: GaugeMetricFamily | CounterMetricFamily, stats: Stats, figure: Figure) -> Metric:
     for model, values in stats:
         value = figure(model, values)
         if value is not None:

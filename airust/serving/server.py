@@ -59,9 +59,7 @@ def serve(app: FastAPI, settings: Settings, on_ready: Callable[[str], object]) -
         service: Service = app.state.service
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        server = DrainingServer(
-            config, service, lambda: on_ready(f"http://{shown}:{port}")
-        )
+        server = DrainingServer(config, service, lambda: on_ready(f"http://{shown}:{port}"))
         server.run(sockets=[sock])
 
 

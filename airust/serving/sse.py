@@ -140,5 +140,3 @@ async def until_hang_up(receive: Receive, work: Coroutine[Any, Any, Result]) -> 
 async def _hang_up(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-

@@ -69,7 +69,9 @@ async def begin(service: Service, owner: str, body: ResponseRequest) -> Turn:
             raise ApiError(400, "input is needed: the conversation ends with an answer.",
                            "invalid_value", "input")  # fmt: skip
         system = body.instructions or session.system
-        found = window_of(system, branch, model.engine, service.settings.sessions, params.max_tokens)
+        found = window_of(
+            system, branch, model.engine, service.settings.sessions, params.max_tokens
+        )
         model.engine.check(_request(body, found.messages, params))
         at = parent
         for message in new:
@@ -97,9 +99,7 @@ async def _place(
     return session.id, session.head
 
 
-def _request(
-    body: ResponseRequest, shown: Sequence[Message], params: SamplingParams
-) -> Request:
+def _request(body: ResponseRequest, shown: Sequence[Message], params: SamplingParams) -> Request:
     overflow: Any = "trim" if body.truncation == "auto" else "refuse"
     return Request(messages=tuple(shown), params=params, overflow=overflow)
 

@@ -116,9 +116,7 @@ def test_keep_alive_comments_while_nothing_is_said(serve: Serve, settings: Setti
             engine, settings.model_copy(update={"server": ServerSettings(keep_alive_s=0.05)})
         )
         body = {"messages": [{"role": "user", "content": "x"}], "stream": True}
-        text = httpx2.post(
-            f"{server.url}/v1/chat/completions", json=body, trust_env=False
-        ).text
+        text = httpx2.post(f"{server.url}/v1/chat/completions", json=body, trust_env=False).text
     assert text.count(": keep-alive\n\n") >= 2
     assert '"content":"late"' in text
     assert text.endswith("data: [DONE]\n\n")

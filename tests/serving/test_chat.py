@@ -136,7 +136,10 @@ def test_token_ids(torch_engine: Engine, settings: Settings):
 def test_parts_and_developer_messages(dummy: DummyEngine, settings: Settings):
     messages = [
         {"role": "developer", "content": "Echo."},
-        {"role": "user", "content": [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}],
+        },
     ]
     body = ask(dummy, settings, messages=messages, user="me", metadata={"a": "b"}).json()
     assert body["choices"][0]["message"]["content"] == "a b"

@@ -75,9 +75,7 @@ def test_kubernetes_probes_and_waits():
     assert documents[1]["spec"]["selector"] == documents[0]["spec"]["selector"]["matchLabels"]
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are(
-    torch_engine: Engine, settings: Settings
-):
+def test_the_dashboard_asks_for_metrics_that_there_are(torch_engine: Engine, settings: Settings):
     async def metrics() -> str:
         async with client_of(create_app({"m": torch_engine}, settings)) as client:
             await client.post("/infer", json={"prompt": "x", "max_tokens": 2})

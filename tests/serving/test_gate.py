@@ -243,7 +243,11 @@ def test_every_address_has_its_own_limit_behind_a_trusted_proxy(
 
 
 def test_a_stranger_cannot_choose_an_address():
-    scope = {"type": "http", "client": ("9.9.9.9", 1), "headers": [(b"x-forwarded-for", b"1.1.1.1")]}
+    scope = {
+        "type": "http",
+        "client": ("9.9.9.9", 1),
+        "headers": [(b"x-forwarded-for", b"1.1.1.1")],
+    }
     assert address_of(scope, ["10.0.0.0/8"]) == "9.9.9.9"
 
 

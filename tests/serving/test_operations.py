@@ -86,7 +86,9 @@ def test_metrics_are_read_by_prometheus_own_parser(torch_engine: Engine, setting
         for name in ("e2e_request_latency", "request_queue_time", "request_prefill_time",
                      "request_decode_time"):  # fmt: skip
             assert value(f"airust_{name}_seconds_count", **model) == 1
-        routes = {have["route"] for have, _ in samples["airust_http_request_duration_seconds_count"]}
+        routes = {
+            have["route"] for have, _ in samples["airust_http_request_duration_seconds_count"]
+        }
         assert routes == {"/v1/chat/completions", "/v1/sessions/{session_id}"}
 
     run(create_app({"m": torch_engine}, settings), steps)
@@ -188,9 +190,7 @@ def test_a_body_that_does_not_arrive(dummy: DummyEngine, serve: Serve, settings:
      (b"\xff\xfe", "application/json"), (b'{"prompt": 1e999}', "application/json"),
      (b"[" * 100_000, "application/json")],
 )  # fmt: skip
-def test_bodies_that_are_no_json(
-    dummy: DummyEngine, settings: Settings, body: bytes, kind: str
-):
+def test_bodies_that_are_no_json(dummy: DummyEngine, settings: Settings, body: bytes, kind: str):
     async def steps(client: httpx2.AsyncClient) -> None:
         response = await client.post("/infer", content=body, headers={"content-type": kind})
         assert response.status_code == 400, response.text

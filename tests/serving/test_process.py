@@ -94,9 +94,7 @@ def test_a_second_signal_leaves_at_once(start_process: Start, tmp_path: Path):
         assert server.stop(signal.SIGINT) == 0
 
 
-def test_the_official_client_over_http(
-    start_process: Start, model_dir: Path, torch_engine: Engine
-):
+def test_the_official_client_over_http(start_process: Start, model_dir: Path, torch_engine: Engine):
     server = start_process("--model", f"tiny={model_dir}", "--port", "0")
     question = "What is the capital of France?"
     expected = torch_engine.generate(

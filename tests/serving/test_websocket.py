@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import httpx2
@@ -61,7 +62,7 @@ def test_several_conversations_at_once(serve: Serve):
             while sum(event["type"] == "response.completed" for event in events) < 3:
                 events.append(hear(line))
         order = [e["response_id"] for e in events if e["type"].endswith("delta")]
-        changes = sum(a != b for a, b in zip(order, order[1:], strict=False))
+        changes = sum(a != b for a, b in pairwise(order))
         assert changes > 3, "they came one after the other"
         for event in events:
             if event["type"] == "response.completed":
@@ -74,9 +75,7 @@ def test_cancel_frees_the_slot_and_keeps_what_was_said(serve: Serve):
         server = serve(engine)
         session = httpx2.post(f"{server.url}/v1/sessions", json={}, trust_env=False).json()["id"]
         with socket(server) as line:
-            say(
-                line, "response.create", input="x", conversation=session, max_output_tokens=5000
-            )
+            say(line, "response.create", input="x", conversation=session, max_output_tokens=5000)
             first = until(line, "response.output_text.delta")[-1]
             assert engine.stats().running == 1
             say(line, "response.cancel", response_id=first["response_id"])

@@ -42,9 +42,7 @@ def several(request: Request, count: int) -> list[Request]:
     seed = request.params.seed
     if seed is None or count == 1:
         return [request] * count
-    return [
-        replace(request, params=replace(request.params, seed=seed + i)) for i in range(count)
-    ]
+    return [replace(request, params=replace(request.params, seed=seed + i)) for i in range(count)]
 
 
 async def complete(http: HttpRequest, generation: Generation) -> list[Answer]:
@@ -103,9 +101,7 @@ def top_text(top: TopLogprob, as_id: bool) -> str:
     return f"token_id:{top.token_id}" if as_id and top.token_id is not None else top.text
 
 
-def chat_logprobs(
-    tokens: Sequence[TokenEvent], most: int, as_ids: bool = False
-) -> dict[str, Any]:
+def chat_logprobs(tokens: Sequence[TokenEvent], most: int, as_ids: bool = False) -> dict[str, Any]:
     """The form of /v1/chat/completions."""
     content = []
     for token in tokens:

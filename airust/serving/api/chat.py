@@ -179,9 +179,7 @@ async def chat_completions(body: ChatRequest, http: HttpRequest) -> Response:
 class ChatFrames:
     """The chunks of a streamed chat answer."""
 
-    def __init__(
-        self, body: ChatRequest, model: ServedModel, ids: list[int] | None
-    ) -> None:
+    def __init__(self, body: ChatRequest, model: ServedModel, ids: list[int] | None) -> None:
         self._answers = body.n or 1
         self._logprobs, self._tops = bool(body.logprobs), body.top_logprobs or 0
         self._ids, self._prompt_ids = bool(body.return_token_ids), ids
@@ -196,9 +194,7 @@ class ChatFrames:
         )
         if self._wants_usage:
             self._writer.with_usage()
-        self._open = [
-            b'{"index":%d,"delta":{"content":' % index for index in range(self._answers)
-        ]
+        self._open = [b'{"index":%d,"delta":{"content":' % index for index in range(self._answers)]
 
     def begin(self) -> bytes:
         """Whose turn it is."""
@@ -231,7 +227,7 @@ class ChatFrames:
         logprobs = b"null"
         if self._logprobs:
             logprobs = dumps(chat_logprobs(tokens, self._tops, self._as_ids))
-        choice = b"%b%b},%b\"logprobs\":%b,\"finish_reason\":null}" % (
+        choice = b'%b%b},%b"logprobs":%b,"finish_reason":null}' % (
             self._open[index],
             dumps(text),
             b'"token_ids":%b,' % dumps(token_ids(tokens)) if self._ids else b"",

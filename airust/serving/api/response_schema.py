@@ -137,9 +137,7 @@ class ResponseRequest(Body):
             schema = json.dumps(form.json_schema or {"type": "object"})
         given: dict[str, Any] = {
             "max_tokens": self.max_output_tokens or defaults.max_tokens,
-            "temperature": (
-                defaults.temperature if self.temperature is None else self.temperature
-            ),
+            "temperature": (defaults.temperature if self.temperature is None else self.temperature),
             "top_p": self.top_p,
             "top_k": max(self.top_k, 0) if self.top_k is not None else None,
             "min_p": self.min_p,

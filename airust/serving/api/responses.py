@@ -87,9 +87,7 @@ class ResponseFrames:
         if not self._kept:
             self._kept = True
             text, turn = self._events.answer.text, self._events.turn
-            await turns.keep(
-                self._service, self._owner, turn, text, self._reason, generation.usage
-            )
+            await turns.keep(self._service, self._owner, turn, text, self._reason, generation.usage)
 
 
 def _frames(events: Sequence[bytes]) -> bytes:

@@ -25,9 +25,9 @@ class TokenizeRequest(Body):
 
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[
-        list[ChatMessage] | None, Field(min_length=1, max_length=MOST_MESSAGES)
-    ] = None
+    messages: Annotated[list[ChatMessage] | None, Field(min_length=1, max_length=MOST_MESSAGES)] = (
+        None
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TokenizeRequest:
@@ -52,9 +52,7 @@ async def tokenize(body: TokenizeRequest, http: HttpRequest) -> Response:
         ids = await asyncio.to_thread(model.engine.prompt_ids, Request(messages=messages))
     else:
         ids = await asyncio.to_thread(model.engine.encode, body.prompt or "")
-    return json_response(
-        {"tokens": ids, "count": len(ids), "max_model_len": model.engine.context}
-    )
+    return json_response({"tokens": ids, "count": len(ids), "max_model_len": model.engine.context})
 
 
 @router.post("/detokenize", response_model=Text, responses=errors(400, 404))

@@ -174,9 +174,7 @@ class Line:
                         reason = batch[-1][1].finish_reason
                     await self._say(*events.tokens(tokens))
                 kept = True
-                await turns.keep(
-                    service, owner, turn, events.answer.text, reason, generation.usage
-                )
+                await turns.keep(service, owner, turn, events.answer.text, reason, generation.usage)
                 await self._say(*events.end(reason, generation.usage))
             except Exception as error:
                 told = as_api_error(error)

@@ -56,9 +56,7 @@ messages = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),  # order of arrival
     Column("id", String(40), unique=True, nullable=False),
-    Column(
-        "session_id", String(40), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False
-    ),
+    Column("session_id", String(40), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
     Column("parent_id", String(40)),  # None: the first message of the conversation
     Column("role", String(16), nullable=False),
     Column("content", Text, nullable=False),

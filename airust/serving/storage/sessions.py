@@ -273,9 +273,7 @@ def _session(row: Row[Any]) -> Session:
 
 
 def _stored(row: Row[Any]) -> StoredMessage:
-    return StoredMessage(
-        row.id, row.parent_id, row.role, row.content, row.created_at, row.details
-    )
+    return StoredMessage(row.id, row.parent_id, row.role, row.content, row.created_at, row.details)
 
 
 def _excerpt(content: str, term: str, around: int = 60) -> str:
