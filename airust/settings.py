@@ -121,7 +121,7 @@ class LimitSettings(Section):
     storage_url: str = Field(
         "memory://", description="Where it is counted; redis://... for several gateways."
     )
-    per_key: Limits = Field(default_factory=Limits, description="Limits of one key.")
+    per_key: Limits = Field(default=Limits(), description="Limits of one key.")
     per_ip: Limits = Field(
         default_factory=Limits, description="Limits of one address, whatever its keys."
     )
@@ -175,17 +175,19 @@ class TracingSettings(Section):
 class Settings(Section):
     """All of them."""
 
-    server: ServerSettings = Field(default_factory=ServerSettings)
-    models: tuple[ModelSettings, ...] = Field((), description="Models to serve, one table each.")
-    generation: GenerationSettings = Field(default_factory=GenerationSettings)
-    sessions: SessionSettings = Field(default_factory=SessionSettings)
-    keys: KeySettings = Field(default_factory=KeySettings)
-    limits: LimitSettings = Field(default_factory=LimitSettings)
-    cors: CorsSettings = Field(default_factory=CorsSettings)
-    websocket: WebSocketSettings = Field(default_factory=WebSocketSettings)
-    log: LogSettings = Field(default_factory=LogSettings)
-    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
-    tracing: TracingSettings = Field(default_factory=TracingSettings)
+    server: ServerSettings = ServerSettings()
+    models: tuple[ModelSettings, ...] = Field(
+        default=(), description="Models to serve, one table each."
+    )
+    generation: GenerationSettings = GenerationSettings()
+    sessions: SessionSettings = SessionSettings()
+    keys: KeySettings = KeySettings()
+    limits: LimitSettings = LimitSettings()
+    cors: CorsSettings = CorsSettings()
+    websocket: WebSocketSettings = WebSocketSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
 
 
 def load_settings(

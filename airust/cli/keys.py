@@ -61,7 +61,7 @@ def _list(keys: Keys) -> None:
     from rich.table import Table
 
     table = Table("id", "name", "scopes", "made", "state")
-    for key in keys.list():
+    for key in keys.all():
         state = "valid" if key.valid(time.time()) else "expired"
         if key.revoked_at is not None:
             state = "revoked"

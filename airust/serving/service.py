@@ -70,7 +70,7 @@ class Service:
             if self._storage is None:
                 database = Database(self.settings.sessions.database_url)
                 self._storage = Storage(database, Sessions(database), Keys(database))
-        return self._storage
+            return self._storage
 
     def check_open(self) -> None:
         """Refuse new work while draining.

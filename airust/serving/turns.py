@@ -11,14 +11,14 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from airust.serving.api.response_schema import ResponseRequest
 from airust.serving.context import Window, window_of
 from airust.serving.errors import ApiError
 from airust.serving.models import ServedModel
 from airust.serving.service import Service
-from airust.types import Message, Request, SamplingParams, Usage
+from airust.types import Message, Request, Role, SamplingParams, Usage
 
 RESPONSE, MESSAGE = "resp_", "msg_"
 
@@ -64,7 +64,7 @@ async def begin(service: Service, owner: str, body: ResponseRequest) -> Turn:
     def prepare() -> tuple[Window, str | None]:
         session = store.get(owner, session_id)
         before = store.path(owner, session_id, parent)
-        branch = [Message(m.role, m.content) for m in before] + list(new)  # type: ignore[arg-type]
+        branch = [Message(cast(Role, m.role), m.content) for m in before] + list(new)
         if not branch or branch[-1].role == "assistant":
             raise ApiError(400, "input is needed: the conversation ends with an answer.",
                            "invalid_value", "input")  # fmt: skip
@@ -93,7 +93,7 @@ async def _place(
     if body.previous_response_id is not None:
         parent = MESSAGE + body.previous_response_id.removeprefix(RESPONSE)
         return await asyncio.to_thread(store.session_of, owner, parent), parent
-    session = await asyncio.to_thread(store.get, owner, body.conversation_id)
+    session = await asyncio.to_thread(store.get, owner, body.conversation_id or "")
     if "parent" in body.model_fields_set:
         return session.id, body.parent
     return session.id, session.head

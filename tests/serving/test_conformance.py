@@ -7,37 +7,52 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from langchain_openai import ChatOpenAI
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from airust.engines.dummy import DummyEngine
 from airust.serving import create_app
 from airust.settings import GenerationSettings, SessionSettings, Settings
 from tests.serving.conftest import Serve
 
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+)  # not: that valid data is accepted, since what an engine can do is in no schema
 
-@pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> object:
-    folder: Path = tmp_path_factory.mktemp("sessions")
+
+@pytest.mark.full
+def test_behaviour_is_as_documented(tmp_path: Path) -> None:
+    """Every route with many valid and invalid requests."""
     chosen = Settings(
-        sessions=SessionSettings(database_url=f"sqlite:///{folder / 'a.db'}"),
+        sessions=SessionSettings(database_url=f"sqlite:///{tmp_path / 'a.db'}"),
         generation=GenerationSettings(max_tokens=8),
     )
-    return schemathesis.openapi.from_asgi("/openapi.json", create_app(DummyEngine(), chosen))
+    with DummyEngine() as engine:
+        schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(engine, chosen))
+        operations = [result.ok() for result in schema.get_all_operations()]
+        assert len(operations) > 20
+        for operation in operations:
 
+            @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+            @given(case=operation.as_strategy())
+            def conforms(case: schemathesis.Case) -> None:
+                case.call_and_validate(checks=CHECKS)
 
-schema = schemathesis.pytest.from_fixture("document")
+            conforms()
 
 
 @pytest.mark.full
-@schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_behaviour_is_as_documented(case: schemathesis.Case) -> None:
-    case.call_and_validate()
-
-
-@pytest.mark.full
-def test_langchain(dummy: DummyEngine, serve: Serve) -> None:
+def test_langchain(dummy: DummyEngine, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # it makes its own HTTP client
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own dependencies
         chat = ChatOpenAI(

@@ -115,8 +115,7 @@ def test_two_gateways_share_sessions_keys_and_limits(
         "AIRUST_LIMITS__PER_KEY__REQUESTS_PER_MINUTE": "20",
     }
     first, second = (
-        start_process("--engine", "dummy", "--port", "0", environment=environment)
-        for _ in range(2)
+        start_process("--engine", "dummy", "--port", "0", environment=environment) for _ in range(2)
     )
     headers = {"authorization": f"Bearer {secret}"}
     with httpx2.Client(headers=headers, trust_env=False, timeout=60) as client:

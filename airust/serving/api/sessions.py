@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 Title = Annotated[str, Field(max_length=500)]
 LONGEST = 1 << 20
 MARKDOWN = {"text/markdown": {"schema": {"type": "string"}}}
-ANY_JSON = {"application/json": {"schema": {}}}
+ANY_JSON: dict[str, Any] = {"application/json": {"schema": {}}}
 
 
 class NewSession(Body):
@@ -75,7 +75,7 @@ async def list_sessions(
     before: Annotated[float | None, Query(description="updated_at of the last one seen.")] = None,
 ) -> Response:
     """The newest conversations first."""
-    found = await _do(http, lambda store, owner: store.list(owner, limit, before))
+    found = await _do(http, lambda store, owner: store.newest(owner, limit, before))
     return json_response({"object": "list", "data": [portable.session_body(s) for s in found]})
 
 
@@ -103,7 +103,7 @@ async def export_all(http: HttpRequest) -> Response:
     """Every conversation with every branch, for import elsewhere."""
 
     def collect(store: Sessions, owner: str) -> bytes:
-        found = ((s, store.tree(owner, s.id)) for s in store.list(owner, limit=1_000_000))
+        found = ((s, store.tree(owner, s.id)) for s in store.newest(owner, limit=1_000_000))
         return json.dumps(portable.write(found), ensure_ascii=False).encode()
 
     data = await _do(http, collect)

@@ -38,7 +38,8 @@ class Gate:
             await self._app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service, headers = self._service, {}
+        service = self._service
+        headers: dict[str, str] = {}
 
         async def limited(message: Message) -> None:
             if message["type"] == "http.response.start" and headers:

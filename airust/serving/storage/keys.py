@@ -76,7 +76,7 @@ class Keys:
             connection.execute(insert(keys).values(**row))
         return secret, made
 
-    def list(self) -> list[Key]:
+    def all(self) -> list[Key]:
         """The oldest first."""
         with self._database.read() as connection:
             return [_key(row) for row in connection.execute(select(keys).order_by("created_at"))]

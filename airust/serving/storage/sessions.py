@@ -79,7 +79,7 @@ class Sessions:
             connection.execute(insert(sessions).values(owner=owner, **_columns(found)))
         return found
 
-    def list(self, owner: str, limit: int = 100, before: float | None = None) -> list[Session]:
+    def newest(self, owner: str, limit: int = 100, before: float | None = None) -> list[Session]:
         """The newest first."""
         wanted = select(sessions).where(sessions.c.owner == owner)
         if before is not None:
