@@ -40,24 +40,43 @@ class Section(BaseModel):
 class ServerSettings(Section):
     """The listening socket and what a single request may cost."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every interface.")
-    port: int = Field(3000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; 0.0.0.0 is every interface."
+    )
+    port: int = Field(
+        default=3000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="Addresses or networks whose X-Forwarded-For and -Proto are believed."
+        default=(),
+        description="Addresses or networks whose X-Forwarded-For and -Proto are believed.",
     )
     drain_timeout_s: float = Field(
-        30, gt=0, description="After SIGTERM or Ctrl+C: how long running answers may take to end."
+        default=30,
+        gt=0,
+        description="After SIGTERM or Ctrl+C: how long running answers may take to end.",
     )
-    request_timeout_s: float = Field(600, gt=0, description="An answer is cancelled after this.")
-    body_timeout_s: float = Field(20, gt=0, description="A request must have arrived by then.")
-    idle_timeout_s: int = Field(30, ge=1, description="An idle connection is closed after this.")
+    request_timeout_s: float = Field(
+        default=600, gt=0, description="An answer is cancelled after this."
+    )
+    body_timeout_s: float = Field(
+        default=20, gt=0, description="A request must have arrived by then."
+    )
+    idle_timeout_s: int = Field(
+        default=30, ge=1, description="An idle connection is closed after this."
+    )
     keep_alive_s: float = Field(
-        15, gt=0, description="A stream without tokens sends a comment this often."
+        default=15, gt=0, description="A stream without tokens sends a comment this often."
     )
-    max_body_bytes: int = Field(4 << 20, ge=1024, description="Larger bodies are refused (413).")
-    max_header_bytes: int = Field(32 << 10, ge=1024, description="Larger headers: refused (431).")
+    max_body_bytes: int = Field(
+        default=4 << 20, ge=1024, description="Larger bodies are refused (413)."
+    )
+    max_header_bytes: int = Field(
+        default=32 << 10, ge=1024, description="Larger headers: refused (431)."
+    )
     max_pending: int = Field(
-        256, ge=1, description="Answers in progress per model, waiting ones too; more get 503."
+        default=256,
+        ge=1,
+        description="Answers in progress per model, waiting ones too; more get 503.",
     )
 
 
@@ -65,8 +84,10 @@ class ModelSettings(Section):
     """One model to serve, in one engine."""
 
     path: str = Field(description="Model folder, .gguf file or hub name.")
-    name: str = Field("", description="What clients call it; empty: the last part of the path.")
-    engine: str = Field("torch", description="`airust engines` lists them.")
+    name: str = Field(
+        default="", description="What clients call it; empty: the last part of the path."
+    )
+    engine: str = Field(default="torch", description="`airust engines` lists them.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the engine, such as dtype or threads."
     )
@@ -76,50 +97,61 @@ class GenerationSettings(Section):
     """What a request gets where it does not say."""
 
     temperature: float = Field(
-        0.0, ge=0, le=2, description="0 always takes the likeliest token, so answers repeat."
+        default=0.0,
+        ge=0,
+        le=2,
+        description="0 always takes the likeliest token, so answers repeat.",
     )
-    max_tokens: int = Field(1024, ge=1, description="New tokens at most; the context may end it.")
+    max_tokens: int = Field(
+        default=1024, ge=1, description="New tokens at most; the context may end it."
+    )
 
 
 class SessionSettings(Section):
     """Conversations that the server keeps."""
 
     database_url: str = Field(
-        "sqlite:///runs/airust.db",
+        default="sqlite:///runs/airust.db",
         description="SQLAlchemy URL of sessions and keys; postgresql+psycopg://... for several "
         "gateways.",
     )
     last_messages: int = Field(
-        20, ge=1, description="Messages of a session that the model is shown; the system message "
+        default=20, ge=1, description="Messages of a session that the model is shown; the system message "
         "is always shown.",
     )  # fmt: skip
     max_context_tokens: int = Field(
-        0, ge=0, description="Tokens of those at most; 0: what the model's context leaves room for."
+        default=0,
+        ge=0,
+        description="Tokens of those at most; 0: what the model's context leaves room for.",
     )
 
 
 class KeySettings(Section):
     """API keys; `airust keys create` makes one."""
 
-    required: bool = Field(False, description="Only requests with a key are answered.")
+    required: bool = Field(default=False, description="Only requests with a key are answered.")
     allow_open: bool = Field(
-        False, description="Listen on other interfaces than loopback without keys."
+        default=False, description="Listen on other interfaces than loopback without keys."
     )
 
 
 class Limits(Section):
     """Limits of one caller; 0 means none."""
 
-    requests_per_minute: int = Field(0, ge=0, description="Requests; 0: no limit.")
-    tokens_per_minute: int = Field(0, ge=0, description="Prompt and new tokens; 0: no limit.")
-    concurrent_requests: int = Field(0, ge=0, description="Answers at the same time; 0: no limit.")
+    requests_per_minute: int = Field(default=0, ge=0, description="Requests; 0: no limit.")
+    tokens_per_minute: int = Field(
+        default=0, ge=0, description="Prompt and new tokens; 0: no limit."
+    )
+    concurrent_requests: int = Field(
+        default=0, ge=0, description="Answers at the same time; 0: no limit."
+    )
 
 
 class LimitSettings(Section):
     """How much one caller may ask for."""
 
     storage_url: str = Field(
-        "memory://", description="Where it is counted; redis://... for several gateways."
+        default="memory://", description="Where it is counted; redis://... for several gateways."
     )
     per_key: Limits = Field(default=Limits(), description="Limits of one key.")
     per_ip: Limits = Field(
@@ -130,9 +162,9 @@ class LimitSettings(Section):
 class CorsSettings(Section):
     """Which web pages of other origins may call this server from a browser."""
 
-    origins: tuple[str, ...] = Field(("*",), description='Origins; "*" is any.')
+    origins: tuple[str, ...] = Field(default=("*",), description='Origins; "*" is any.')
     methods: tuple[str, ...] = Field(
-        ("GET",), description='Methods; ["GET", "POST"] lets other pages ask the model.'
+        default=("GET",), description='Methods; ["GET", "POST"] lets other pages ask the model.'
     )
 
 
@@ -140,26 +172,30 @@ class WebSocketSettings(Section):
     """The socket at /ws."""
 
     origins: tuple[str, ...] = Field(
-        (), description='Origins beside the server\'s own that may connect; "*" is any.'
+        default=(), description='Origins beside the server\'s own that may connect; "*" is any.'
     )
-    max_frame_bytes: int = Field(1 << 20, ge=1024, description="Larger frames end the connection.")
+    max_frame_bytes: int = Field(
+        default=1 << 20, ge=1024, description="Larger frames end the connection."
+    )
 
 
 class LogSettings(Section):
     """Log lines on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error."
+        default="info", description="debug, info, warning or error."
     )
-    format: Literal["text", "json"] = Field("text", description="text, or json for collectors.")
-    prompts: bool = Field(False, description="Log what users ask, too. Mind their privacy.")
+    format: Literal["text", "json"] = Field(
+        default="text", description="text, or json for collectors."
+    )
+    prompts: bool = Field(default=False, description="Log what users ask, too. Mind their privacy.")
 
 
 class MetricsSettings(Section):
     """Prometheus metrics at /metrics."""
 
     public: bool = Field(
-        False, description="Answer /metrics without a key even where keys are required."
+        default=False, description="Answer /metrics without a key even where keys are required."
     )
 
 
@@ -167,9 +203,10 @@ class TracingSettings(Section):
     """OpenTelemetry; needs `pip install airust[tracing]`."""
 
     endpoint: str = Field(
-        "", description="OTLP/HTTP collector, such as http://localhost:4318/v1/traces; empty: off."
+        default="",
+        description="OTLP/HTTP collector, such as http://localhost:4318/v1/traces; empty: off.",
     )
-    service_name: str = Field("airust", description="What the traces are filed under.")
+    service_name: str = Field(default="airust", description="What the traces are filed under.")
 
 
 class Settings(Section):

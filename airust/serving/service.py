@@ -67,10 +67,11 @@ class Service:
 
     def _open_storage(self) -> Storage:
         with self._opening:
-            if self._storage is None:
+            found = self._storage
+            if found is None:
                 database = Database(self.settings.sessions.database_url)
-                self._storage = Storage(database, Sessions(database), Keys(database))
-            return self._storage
+                found = self._storage = Storage(database, Sessions(database), Keys(database))
+            return found
 
     def check_open(self) -> None:
         """Refuse new work while draining.
