@@ -161,6 +161,10 @@ class TorchEngine(Engine):
         """As in the base class."""
         return self._tokenizer.encode(text, add_special=False)
 
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class."""
+        return prompt_ids(request, self._tokenizer)
+
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
         ids = checked_ids(ids, self._tokenizer.vocab_size)
