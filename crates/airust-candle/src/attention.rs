@@ -1,134 +1,152 @@
-//! Scaled dot-product attention of the newest tokens of one text (Vaswani et al. 2017, 3.2.1).
+//! Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), and the cache that it reads.
 //!
 //! ```text
 //! attention = softmax(q k^T / sqrt(D)) v
 //! ```
 //!
-//! Each group of H / K query heads shares one head of keys and values (Ainslie et al. 2023). Two
-//! versions, which a test holds equal: [`many`] in candle's operations, as a textbook writes it,
-//! and [`one`] in plain loops for a single token, where calling operations takes longer than
-//! what they compute.
+//! Each group of H / K query heads shares one head of keys and values (Ainslie et al. 2023), and a
+//! token sees those up to itself. Both products are those of [`crate::product`], because the cache
+//! keeps keys and values as its panels: of the keys 64 positions are the outputs, of the values 64
+//! numbers of a head. A new token is written to its place; nothing is moved for it.
 
-use candle_core::{Device, Result, Storage, Tensor, bail};
-use candle_nn::ops::softmax_last_dim;
+use crate::product::{LANES, ROWS, multiply};
+use crate::threads::Threads;
 
-use crate::threads::fill_chunks;
-
-/// Numbers of a head that are summed up side by side, in registers.
-const LANES: usize = 32;
-
-/// Queries (1, T, H, D) of the last T of S tokens, keys and values (1, S, K, D) -> (T, H D).
-pub fn attend(q: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
-    if q.dim(1)? == 1 { one(q, keys, values) } else { many(q, keys, values) }
+/// Keys and values of one layer and text.
+pub struct KeyValues {
+    keys: Vec<f32>,   // (K, positions / 64, D, 64)
+    values: Vec<f32>, // (K, D / 64, positions, 64)
+    heads: usize,     // K
+    size: usize,      // D
+    capacity: usize,  // positions, a multiple of 64
+    length: usize,    // positions held
 }
 
-/// Attention of any number of tokens.
-fn many(q: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
-    let (_, t, h, d) = q.dims4()?;
-    let (_, s, k, _) = keys.dims4()?;
-    let group = h / k;
-    let q = q.reshape((t, k, group, d))?.permute((1, 2, 0, 3))?.reshape((k, group * t, d))?;
-    let keys = keys.squeeze(0)?.permute((1, 2, 0))?; // (K, D, S)
-    let values = values.squeeze(0)?.permute((1, 0, 2))?; // (K, S, D)
-    let scores = (q.matmul(&keys)? / (d as f64).sqrt())?.reshape((k, group, t, s))?;
-    // Row i is about token s - t + i of the text, which sees the tokens up to itself.
-    let hidden = |at: usize| if at % s > s - t + at / s { f32::NEG_INFINITY } else { 0.0 };
-    let mask = Tensor::from_vec((0..t * s).map(hidden).collect(), (t, s), &Device::Cpu)?;
-    let weights = softmax_last_dim(&scores.broadcast_add(&mask)?)?.reshape((k, group * t, s))?;
-    let out = weights.matmul(&values)?.reshape((k, group, t, d))?;
-    out.permute((2, 0, 1, 3))?.reshape((t, h * d))
+impl KeyValues {
+    /// For `heads` of `size` numbers and texts of up to `capacity` tokens.
+    pub fn new(heads: usize, size: usize, capacity: usize) -> Self {
+        let capacity = capacity.next_multiple_of(LANES);
+        let keys = vec![0f32; heads * capacity * size];
+        let values = vec![0f32; heads * size.next_multiple_of(LANES) * capacity];
+        Self { keys, values, heads, size, capacity, length: 0 }
+    }
+
+    /// Numbers of one head among the values.
+    fn stride(&self) -> usize {
+        self.size.next_multiple_of(LANES) * self.capacity
+    }
+
+    /// Add keys and values (T, K, D) of the next tokens.
+    pub fn append(&mut self, keys: &[f32], values: &[f32]) {
+        let (size, capacity, stride) = (self.size, self.capacity, self.stride());
+        let rows = keys.chunks_exact(size).zip(values.chunks_exact(size));
+        for (i, (key, value)) in rows.enumerate() {
+            let (at, head) = (self.length + i / self.heads, i % self.heads);
+            let panel = (head * capacity + at / LANES * LANES) * size;
+            for (d, (key, value)) in key.iter().zip(value).enumerate() {
+                self.keys[panel + d * LANES + at % LANES] = *key;
+                let panel = head * stride + d / LANES * LANES * capacity;
+                self.values[panel + at * LANES + d % LANES] = *value;
+            }
+        }
+        self.length += keys.len() / (self.heads * size);
+    }
+
+    /// Attention of the last T tokens: queries (T, H, D) -> (T, H, D).
+    pub fn attend(&self, queries: &[f32], query_heads: usize, threads: &Threads) -> Vec<f32> {
+        let group = query_heads / self.heads;
+        let tokens = queries.len() / (query_heads * self.size);
+        let mut out = vec![0f32; queries.len()];
+        let work = 2 * queries.len() * self.length;
+        threads.fill_chunks(&mut out, group * self.size, work, |i, out| {
+            let (token, head) = (i / self.heads, i % self.heads);
+            let seen = self.length - tokens + token + 1;
+            let queries = &queries[i * group * self.size..(i + 1) * group * self.size];
+            let some = ROWS * self.size; // heads that are done together
+            for (queries, out) in queries.chunks(some).zip(out.chunks_mut(some)) {
+                self.attend_head(head, seen, queries, out);
+            }
+        });
+        out
+    }
+
+    /// Up to four query heads of one token, which share a head and see its first positions.
+    fn attend_head(&self, head: usize, seen: usize, queries: &[f32], out: &mut [f32]) {
+        let (rows, width) = (queries.len() / self.size, seen.next_multiple_of(LANES));
+        let mut weights = vec![0f32; rows * width];
+        let mut sums = [0f32; ROWS * LANES];
+        let sums = &mut sums[..rows * LANES];
+        let first = head * self.capacity * self.size;
+        let keys = self.keys[first..].chunks_exact(LANES * self.size);
+        for (panel, keys) in keys.take(width / LANES).enumerate() {
+            multiply(keys, queries, self.size, sums);
+            for (row, sums) in weights.chunks_exact_mut(width).zip(sums.chunks_exact(LANES)) {
+                row[panel * LANES..(panel + 1) * LANES].copy_from_slice(sums);
+            }
+        }
+        for row in weights.chunks_exact_mut(width) {
+            softmax(&mut row[..seen], 1.0 / (self.size as f32).sqrt());
+        }
+        let values = self.values[head * self.stride()..].chunks_exact(LANES * self.capacity);
+        for (panel, values) in values.take(self.size.div_ceil(LANES)).enumerate() {
+            multiply(&values[..seen * LANES], &weights, width, sums);
+            let numbers = panel * LANES..self.size.min((panel + 1) * LANES);
+            for (row, sums) in out.chunks_exact_mut(self.size).zip(sums.chunks_exact(LANES)) {
+                row[numbers.clone()].copy_from_slice(&sums[..numbers.len()]);
+            }
+        }
+    }
 }
 
-/// Attention of a single token: the heads are shared out among threads.
-fn one(q: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
-    let (_, _, h, d) = q.dims4()?;
-    let (_, s, k, _) = keys.dims4()?;
-    let held = [q, keys, values].map(Tensor::storage_and_layout);
-    let numbers = |i: usize| match (&*held[i].0, held[i].1.contiguous_offsets()) {
-        (Storage::Cpu(storage), Some((start, end))) => Ok(&storage.as_slice()?[start..end]),
-        _ => bail!("attention needs contiguous tensors on the CPU"),
-    };
-    let (q, keys, values): (&[f32], &[f32], &[f32]) = (numbers(0)?, numbers(1)?, numbers(2)?);
-    let mut out = vec![0f32; h * d];
-    fill_chunks(&mut out, d, 2 * h * s * d, |head, out| {
-        let first = head / (h / k) * d; // column of the keys and values that it shares
-        let q = &q[head * d..(head + 1) * d];
-        let keys = keys.chunks_exact(k * d).map(|row| &row[first..first + d]);
-        let mut weights: Vec<f32> = keys.map(|key| dot(q, key) / (d as f32).sqrt()).collect();
-        softmax(&mut weights);
-        weighted_sum(&weights, &values[first..], k * d, out);
-    });
-    Tensor::from_vec(out, (1, h * d), &Device::Cpu)
-}
-
-/// Largest first to 0, so that no exponential overflows.
-fn softmax(scores: &mut [f32]) {
+/// The largest is taken off first, so that no exponential overflows.
+fn softmax(scores: &mut [f32], scale: f32) {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scores.iter_mut().for_each(|x| *x = (*x - largest).exp());
+    scores.iter_mut().for_each(|x| *x = ((*x - largest) * scale).exp());
     let sum: f32 = scores.iter().sum();
     scores.iter_mut().for_each(|x| *x /= sum);
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0f32; LANES];
-    for (a, b) in a.iter().zip(b) {
-        sums = std::array::from_fn(|i| a[i] * b[i] + sums[i]);
-    }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2; // adding halves takes few steps
-        for i in 0..width {
-            sums[i] += sums[i + width];
-        }
-    }
-    sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
-}
-
-/// out = the sum of weights[i] * rows[i], where a row begins every `stride` numbers.
-fn weighted_sum(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
-    let (blocks, rest) = out.as_chunks_mut::<LANES>();
-    let done = blocks.len() * LANES;
-    for (b, block) in blocks.iter_mut().enumerate() {
-        let mut sums = [0f32; LANES];
-        for (weight, row) in weights.iter().zip(rows.chunks(stride)) {
-            let row: &[f32; LANES] = row[b * LANES..].first_chunk().expect("a whole block");
-            sums = std::array::from_fn(|i| weight * row[i] + sums[i]);
-        }
-        *block = sums;
-    }
-    for (i, sum) in rest.iter_mut().enumerate() {
-        *sum = weights.iter().zip(rows.chunks(stride)).map(|(w, row)| w * row[done + i]).sum();
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::{Device, Result, Tensor};
+    use candle_nn::ops::softmax_last_dim;
 
-    #[test]
-    fn one_and_many_are_the_same_attention() -> Result<()> {
-        for (h, k, d, s) in [(4, 2, 16, 1), (3, 3, 64, 40), (6, 2, 40, 300)] {
-            let random = |heads| Tensor::randn(0f32, 1.0, (1, s, heads, d), &Device::Cpu);
-            let (q, keys, values) = (random(h)?, random(k)?, random(k)?);
-            let together = many(&q, &keys, &values)?;
-            for i in [0, s / 2, s - 1] {
-                let seen = |rows: &Tensor| rows.narrow(1, 0, i + 1);
-                let alone = one(&q.narrow(1, i, 1)?, &seen(&keys)?, &seen(&values)?)?;
-                let difference = (alone - together.narrow(0, i, 1)?)?.abs()?.max_all()?;
-                assert!(difference.to_scalar::<f32>()? < 1e-5);
-            }
-        }
-        Ok(())
+    /// The same in candle's operations: (S, H, D) and (S, K, D) twice -> (S, H, D).
+    fn textbook(q: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
+        let (s, h, d) = q.dims3()?;
+        let k = keys.dim(1)?;
+        let by_head = |rows: &Tensor| rows.transpose(0, 1)?.contiguous(); // (heads, S, D)
+        let repeated = |rows: &Tensor| {
+            by_head(&rows.unsqueeze(2)?.expand((s, k, h / k, d))?.reshape((s, h, d))?)
+        };
+        let scores = (by_head(q)?.matmul(&repeated(keys)?.t()?)? / (d as f64).sqrt())?; // (H, S, S)
+        let hidden = |at: usize| if at % s > at / s { f32::NEG_INFINITY } else { 0.0 };
+        let mask = Tensor::from_vec((0..s * s).map(hidden).collect(), (s, s), &Device::Cpu)?;
+        let weights = softmax_last_dim(&scores.broadcast_add(&mask)?)?;
+        weights.matmul(&repeated(values)?)?.transpose(0, 1)?.contiguous()
     }
 
     #[test]
-    fn a_text_in_two_parts_attends_as_in_one() -> Result<()> {
-        let random = |heads| Tensor::randn(0f32, 1.0, (1, 30, heads, 16), &Device::Cpu);
-        let (q, keys, values) = (random(4)?, random(2)?, random(2)?);
-        let last = many(&q.narrow(1, 18, 12)?, &keys, &values)?;
-        let whole = many(&q, &keys, &values)?.narrow(0, 18, 12)?;
-        assert!((last - whole)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-6);
+    fn attention_is_that_of_the_textbook() -> Result<()> {
+        let threads = Threads::new(Some(2));
+        for (h, k, d, s) in [(4, 2, 16, 1), (3, 3, 64, 70), (12, 2, 40, 64), (2, 1, 130, 129)] {
+            let random = |heads| Tensor::randn(0f32, 1.0, (s, heads, d), &Device::Cpu);
+            let (q, keys, values) = (random(h)?, random(k)?, random(k)?);
+            let wanted = textbook(&q, &keys, &values)?.flatten_all()?.to_vec1::<f32>()?;
+            let numbers = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+            let (q, keys, values) = (numbers(&q)?, numbers(&keys)?, numbers(&values)?);
+            for parts in [vec![s], vec![1; s], vec![s / 2, s - s / 2]] {
+                let (mut cache, mut out, mut at) = (KeyValues::new(k, d, s), Vec::new(), 0);
+                for t in parts {
+                    let new = |x: &[f32], heads| x[at * heads * d..(at + t) * heads * d].to_vec();
+                    cache.append(&new(&keys, k), &new(&values, k));
+                    out.extend(cache.attend(&new(&q, h), h, &threads));
+                    at += t;
+                }
+                assert!(out.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-5));
+            }
+        }
         Ok(())
     }
 }

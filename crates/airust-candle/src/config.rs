@@ -15,6 +15,9 @@ use serde_json::Value;
 
 use crate::rope::Rope;
 
+/// Head width of a Qwen3 config that does not say.
+const QWEN3_HEAD_DIM: usize = 128;
+
 /// Families that [`crate::model`] covers.
 pub const FAMILIES: [&str; 5] = ["qwen3", "qwen2", "llama", "mistral", "phi3"];
 
@@ -56,6 +59,7 @@ struct File {
     tie_word_embeddings: Option<bool>,
     use_sliding_window: Option<bool>,
     sliding_window: Option<usize>,
+    quantization_config: Option<Value>,
 }
 
 impl Config {
@@ -74,9 +78,13 @@ impl Config {
         if file.hidden_act.as_deref().unwrap_or("silu") != "silu" {
             bail!("the activation {:?} is not supported, only silu is", file.hidden_act);
         }
-        if file.attention_bias.unwrap_or(false) || file.mlp_bias.unwrap_or(false) {
-            bail!("biases on all projections of a layer are not supported");
+        if file.quantization_config.is_some() {
+            bail!("quantised weights are not supported");
         }
+        if file.mlp_bias.unwrap_or(false) {
+            bail!("biases in the feed-forward layer are not supported");
+        }
+        let all_biases = matches!(family, "llama" | "qwen3") && file.attention_bias == Some(true);
         // Within the window sliding attention is full attention, so the context ends with it.
         // Qwen models name a window and say apart from it whether it counts.
         let qwen = family.starts_with("qwen");
@@ -84,7 +92,8 @@ impl Config {
             true => file.sliding_window.unwrap_or(usize::MAX),
             false => usize::MAX,
         };
-        let head_dim = file.head_dim.unwrap_or(file.hidden_size / heads);
+        let usual = if family == "qwen3" { QWEN3_HEAD_DIM } else { file.hidden_size / heads };
+        let head_dim = file.head_dim.unwrap_or(usual);
         if head_dim == 0 || !head_dim.is_multiple_of(2) {
             bail!("config.json: head_dim is {head_dim}, but rotary positions need an even number");
         }
@@ -100,7 +109,8 @@ impl Config {
             norm_eps: file.rms_norm_eps,
             rope: Rope::from_json(values, head_dim)?,
             qk_norm: family == "qwen3",
-            qkv_bias: family == "qwen2",
+            qkv_bias: family == "qwen2" || all_biases,
+            out_bias: all_biases,
             fused: family == "phi3",
             tie_embeddings: file.tie_word_embeddings.unwrap_or(false),
         })
@@ -129,12 +139,13 @@ pub(crate) mod tests {
     fn what_would_answer_wrongly_is_refused() {
         for (changes, reason) in [
             (json!({"hidden_act": "gelu"}), "activation"),
-            (json!({"attention_bias": true}), "biases"),
+            (json!({"mlp_bias": true}), "biases"),
+            (json!({"quantization_config": {}}), "quantised"),
             (json!({"num_key_value_heads": 3}), "cannot share"),
             (json!({"num_attention_heads": 0}), "cannot share"),
             (json!({"head_dim": 7}), "even"),
             (json!({"vocab_size": "many"}), "config.json"),
-            (json!({"rope_scaling": {"rope_type": "yarn"}}), "yarn"),
+            (json!({"rope_scaling": {"rope_type": "ntk"}}), "ntk"),
         ] {
             let error = Config::from_json(&tiny(changes)).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");

@@ -18,10 +18,11 @@ pub mod config;
 pub mod linear;
 pub mod model;
 pub mod others;
+pub mod product;
 pub mod rope;
 pub mod shared;
 pub mod threads;
 pub mod weights;
 
-#[cfg(feature = "python")]
+#[cfg(not(test))] // a test has no Python to link with
 mod python;

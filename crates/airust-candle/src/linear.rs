@@ -1,30 +1,14 @@
-//! A matrix product for the shapes of a GPT: one to a few hundred rows, and weights that stay.
+//! Linear layers: weights that stay, in panels for [`crate::product`].
 //!
-//! For one row the product reads every weight once and computes two operations with it, so memory
-//! is the limit: half as many bytes a weight are nearly twice the speed. The weights may therefore
-//! be bfloat16 or float16, while all sums run in float32. From four rows on arithmetic is the
-//! limit.
-//!
-//! Either way it pays to lay the weights out for the loop that reads them. A *panel* holds 64
-//! outputs, and of them first the 64 weights of input 0, then the 64 of input 1, and so on:
-//!
-//! ```text
-//! for each input i:   sums[0..64] += panel[i][0..64] * x[i]
-//! ```
-//!
-//! The 64 sums stay in registers, memory is read front to back, and nothing has to be added up
-//! across a register at the end. With the weights at hand, up to four rows x are done at a time.
+//! Decoding one text reads every weight once for each token and computes two operations with it,
+//! so memory is the limit: half as many bytes a weight are nearly twice the speed. The weights may
+//! therefore be bfloat16 or float16, while all sums run in float32.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::threads::fill_chunks;
-
-/// Outputs of a panel: four of the widest registers.
-const LANES: usize = 64;
-/// Rows that are done together.
-const ROWS: usize = 4;
+use crate::product::{LANES, ROWS, Weight, multiply};
+use crate::threads::Threads;
 
 /// y = W x + b
 pub struct Linear {
@@ -56,13 +40,13 @@ impl Linear {
     }
 
     /// (N, I) -> (N, O)
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, threads: &Threads) -> Result<Tensor> {
         let shape = (x.dim(0)?, self.outputs);
         let x = x.flatten_all()?.to_vec1::<f32>()?;
         let y = match &self.panels {
-            Panels::F32(panels) => product(panels, &x, self.inputs, self.outputs),
-            Panels::BF16(panels) => product(panels, &x, self.inputs, self.outputs),
-            Panels::F16(panels) => product(panels, &x, self.inputs, self.outputs),
+            Panels::F32(panels) => product(panels, &x, self.inputs, self.outputs, threads),
+            Panels::BF16(panels) => product(panels, &x, self.inputs, self.outputs, threads),
+            Panels::F16(panels) => product(panels, &x, self.inputs, self.outputs, threads),
         };
         let y = Tensor::from_vec(y, shape, &Device::Cpu)?;
         match &self.bias {
@@ -104,20 +88,20 @@ fn unpack<W: Weight>(panels: &[W], inputs: usize, indices: &[u32]) -> Vec<f32> {
 }
 
 /// (O, I) in panels and (N, I) -> (N, O)
-fn product<W: Weight>(panels: &[W], x: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
+fn product<W: Weight>(
+    panels: &[W],
+    x: &[f32],
+    inputs: usize,
+    outputs: usize,
+    threads: &Threads,
+) -> Vec<f32> {
     let n = x.len() / inputs;
     // Each panel first gives its own (N, 64), so that threads write to places of their own.
     let mut parts = vec![0f32; outputs.div_ceil(LANES) * n * LANES];
-    fill_chunks(&mut parts, n * LANES, n * inputs * outputs, |p, part| {
+    threads.fill_chunks(&mut parts, n * LANES, n * inputs * outputs, |p, part| {
         let panel = &panels[p * inputs * LANES..(p + 1) * inputs * LANES];
         for (x, out) in x.chunks(ROWS * inputs).zip(part.chunks_mut(ROWS * LANES)) {
-            let row = |r: usize| &x[r * inputs..(r + 1) * inputs];
-            match x.len() / inputs {
-                1 => tile(panel, [row(0)], out),
-                2 => tile(panel, [row(0), row(1)], out),
-                3 => tile(panel, [row(0), row(1), row(2)], out),
-                _ => tile(panel, [row(0), row(1), row(2), row(3)], out),
-            }
+            multiply(panel, x, inputs, out);
         }
     });
     if n == 1 {
@@ -134,61 +118,6 @@ fn product<W: Weight>(panels: &[W], x: &[f32], inputs: usize, outputs: usize) ->
     y
 }
 
-/// One panel and N rows -> (N, 64)
-#[inline(always)]
-fn tile<W: Weight, const N: usize>(panel: &[W], rows: [&[f32]; N], out: &mut [f32]) {
-    let mut sums = [[0f32; LANES]; N];
-    for (i, weights) in panel.as_chunks::<LANES>().0.iter().enumerate() {
-        let weights = W::widen(weights);
-        for n in 0..N {
-            let x = rows[n][i];
-            for lane in 0..LANES {
-                sums[n][lane] = multiply_add(weights[lane], x, sums[n][lane]);
-            }
-        }
-    }
-    out.copy_from_slice(sums.as_flattened());
-}
-
-/// In one instruction where the processor has it; elsewhere that would be a slow library call.
-#[inline(always)]
-fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
-    if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
-        a.mul_add(b, c)
-    } else {
-        a * b + c
-    }
-}
-
-/// What weights are stored as.
-trait Weight: Copy + Default + Sync {
-    fn widen<const N: usize>(block: &[Self; N]) -> [f32; N];
-}
-
-impl Weight for f32 {
-    #[inline(always)]
-    fn widen<const N: usize>(block: &[Self; N]) -> [f32; N] {
-        *block
-    }
-}
-
-impl Weight for bf16 {
-    /// A bfloat16 is the upper half of a float32.
-    #[inline(always)]
-    fn widen<const N: usize>(block: &[Self; N]) -> [f32; N] {
-        block.map(|x| f32::from_bits(u32::from(x.to_bits()) << 16))
-    }
-}
-
-impl Weight for f16 {
-    #[inline(always)]
-    fn widen<const N: usize>(block: &[Self; N]) -> [f32; N] {
-        let mut wide = [0f32; N];
-        block.convert_to_f32_slice(&mut wide);
-        wide
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +128,7 @@ mod tests {
 
     #[test]
     fn the_product_is_that_of_candle() -> Result<()> {
+        let threads = Threads::new(Some(2));
         for (outputs, inputs) in [(7, 5), (64, 32), (300, 150), (1000, 40)] {
             let weight = Tensor::randn(0f32, 1.0, (outputs, inputs), &Device::Cpu)?;
             let x = Tensor::randn(0f32, 1.0, (11, inputs), &Device::Cpu)?;
@@ -207,7 +137,7 @@ mod tests {
                 let slow = x.matmul(&weight.to_dtype(DType::F32)?.t()?)?;
                 let layer = Linear::new(&weight, None)?;
                 for n in 1..=11 {
-                    let y = layer.forward(&x.narrow(0, 0, n)?)?;
+                    let y = layer.forward(&x.narrow(0, 0, n)?, &threads)?;
                     assert!(difference(&y, &slow.narrow(0, 0, n)?)? < 1e-4);
                 }
             }
@@ -221,7 +151,8 @@ mod tests {
             &Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu)?,
             Some(Tensor::new(&[10f32, 20.0], &Device::Cpu)?),
         )?;
-        let y = layer.forward(&Tensor::ones((3, 2), DType::F32, &Device::Cpu)?)?;
+        let y = layer
+            .forward(&Tensor::ones((3, 2), DType::F32, &Device::Cpu)?, &Threads::new(Some(1)))?;
         assert_eq!(y.to_vec2::<f32>()?, vec![vec![13.0, 27.0]; 3]);
         Ok(())
     }

@@ -19,19 +19,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use candle_nn::kv_cache::KvCache;
 use candle_nn::ops::{rms_norm, swiglu};
-use candle_nn::rotary_emb::rope_thd;
 use serde_json::Value;
 
-use crate::attention::attend;
+use crate::attention::KeyValues;
 use crate::config::Config;
 use crate::linear::Linear;
+use crate::rope::Rope;
+use crate::threads::Threads;
 use crate::weights::Weights;
 
 /// Keys and values of one text, kept in place as it grows.
 pub struct Cache {
-    layers: Vec<KvCache>,    // each (1, S, K, D) of keys and of values
+    layers: Vec<KeyValues>,
     pub length: usize,       // S: tokens held
     pub capacity: usize,     // S at most
     frequencies: Arc<[f32]>, // of its rotary positions
@@ -42,6 +42,14 @@ pub struct Piece {
     pub cache: Cache,
     pub ids: Vec<u32>,
     pub all: bool, // logits after every token are wanted, not only after the last
+}
+
+/// What all layers of a step need.
+struct Step<'a> {
+    texts: &'a mut [Piece],
+    rope: &'a Rope,
+    table: (Tensor, Tensor), // cosines and sines of its rows
+    threads: &'a Threads,
 }
 
 /// Divides by the root mean square and scales by a learned gain (Zhang and Sennrich 2019).
@@ -83,23 +91,25 @@ impl Attention {
             let parts = rows.map(|(part, rows)| (name(&format!("{part}_proj.weight")), rows));
             weights.stacked(&parts, config.hidden_size)?
         };
-        let bias = if config.qkv_bias {
-            let part = |(part, rows)| weights.get(&name(&format!("{part}_proj.bias")), rows);
-            Some(Tensor::cat(&[part(rows[0])?, part(rows[1])?, part(rows[2])?], 0)?)
+        let bias = |part: &str, rows: usize| weights.get(&name(&format!("{part}_proj.bias")), rows);
+        let qkv_bias = if config.qkv_bias {
+            let [q, k, v] = rows.map(|(part, rows)| bias(part, rows));
+            Some(Tensor::cat(&[q?, k?, v?], 0)?)
         } else {
             None
         };
+        let out_bias = if config.out_bias { Some(bias("o", config.hidden_size)?) } else { None };
         let norm = |part| RmsNorm::load(weights, &name(part), head_dim, config.norm_eps);
         let norms = if config.qk_norm { Some((norm("q_norm")?, norm("k_norm")?)) } else { None };
         let out = weights.get(&name("o_proj.weight"), (config.hidden_size, heads * head_dim))?;
-        let (qkv, out) = (Linear::new(&weight, bias)?, Linear::new(&out, None)?);
+        let (qkv, out) = (Linear::new(&weight, qkv_bias)?, Linear::new(&out, out_bias)?);
         Ok(Self { layer, heads, kv_heads, head_dim, qkv, norms, out })
     }
 
-    /// (N, C) -> (N, C); `rope` holds cosines and sines of the rows, (N, D/2) each.
-    fn forward(&self, x: &Tensor, rope: &(Tensor, Tensor), texts: &mut [Piece]) -> Result<Tensor> {
+    /// (N, C) -> (N, C)
+    fn forward(&self, x: &Tensor, step: &mut Step) -> Result<Tensor> {
         let (n, d) = (x.dim(0)?, self.head_dim);
-        let qkv = self.qkv.forward(x)?; // (N, (H + 2 K) D)
+        let qkv = self.qkv.forward(x, step.threads)?; // (N, (H + 2 K) D)
         let part = |first: usize, heads: usize| {
             qkv.narrow(1, first * d, heads * d)?.contiguous()?.reshape((1, n, heads, d))
         };
@@ -109,18 +119,22 @@ impl Attention {
         if let Some((q_norm, k_norm)) = &self.norms {
             (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
         }
-        q = rope_thd(&q, &rope.0, &rope.1)?;
-        k = rope_thd(&k, &rope.0, &rope.1)?;
+        (q, k) = (step.rope.rotate(&q, &step.table)?, step.rope.rotate(&k, &step.table)?);
 
-        let (mut outputs, mut row) = (Vec::with_capacity(texts.len()), 0);
-        for text in texts {
-            let t = text.ids.len();
-            let own = |rows: &Tensor| rows.narrow(1, row, t); // (1, T, heads, D)
-            let (keys, values) = text.cache.layers[self.layer].append(&own(&k)?, &own(&v)?)?;
-            outputs.push(attend(&own(&q)?, &keys, &values)?); // (T, H D)
-            row += t;
+        let [q, k, v] = [q, k, v].map(|rows| rows.flatten_all()?.to_vec1::<f32>());
+        let (mut q, mut k, mut v) = (&q?[..], &k?[..], &v?[..]);
+        let mut out = Vec::with_capacity(q.len());
+        for text in step.texts.iter_mut() {
+            let (new, layer) = (text.ids.len() * d, &mut text.cache.layers[self.layer]);
+            let (keys, values, queries);
+            (queries, q) = q.split_at(new * self.heads);
+            (keys, k) = k.split_at(new * self.kv_heads);
+            (values, v) = v.split_at(new * self.kv_heads);
+            layer.append(keys, values);
+            out.extend(layer.attend(queries, self.heads, step.threads));
         }
-        self.out.forward(&Tensor::cat(&outputs, 0)?)
+        let out = Tensor::from_vec(out, (n, self.heads * d), &Device::Cpu)?;
+        self.out.forward(&out, step.threads)
     }
 }
 
@@ -143,8 +157,8 @@ impl FeedForward {
         Ok(Self { gate_up: Linear::new(&gate_up, None)?, down: Linear::new(&down, None)? })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down.forward(&swiglu(&self.gate_up.forward(x)?)?)
+    fn forward(&self, x: &Tensor, threads: &Threads) -> Result<Tensor> {
+        self.down.forward(&swiglu(&self.gate_up.forward(x, threads)?)?, threads)
     }
 }
 
@@ -170,9 +184,9 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &Tensor, rope: &(Tensor, Tensor), texts: &mut [Piece]) -> Result<Tensor> {
-        let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, rope, texts)?)?;
-        &x + self.ffn.forward(&self.ffn_norm.forward(&x)?)?
+    fn forward(&self, x: &Tensor, step: &mut Step) -> Result<Tensor> {
+        let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, step)?)?;
+        &x + self.ffn.forward(&self.ffn_norm.forward(&x)?, step.threads)?
     }
 }
 
@@ -204,8 +218,11 @@ impl Gpt {
 
     /// An empty cache for a text of up to `capacity` tokens.
     pub fn cache(&self, capacity: usize) -> Cache {
+        let (heads, size) = (self.config.kv_heads, self.config.head_dim);
         Cache {
-            layers: (0..self.config.layers).map(|_| KvCache::new(1, capacity)).collect(),
+            layers: (0..self.config.layers)
+                .map(|_| KeyValues::new(heads, size, capacity))
+                .collect(),
             length: 0,
             capacity,
             frequencies: self.config.rope.frequencies(capacity),
@@ -214,7 +231,7 @@ impl Gpt {
 
     /// Logits (R, V) of the next tokens: one row for each text, or one for each of its new tokens
     /// where all are wanted. The texts' caches take the new tokens in.
-    pub fn forward(&self, texts: &mut [Piece]) -> Result<Tensor> {
+    pub fn forward(&self, texts: &mut [Piece], threads: &Threads) -> Result<Tensor> {
         let (mut ids, mut places, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
         for text in texts.iter() {
             let (t, start) = (text.ids.len(), text.cache.length);
@@ -227,14 +244,15 @@ impl Gpt {
             wanted.extend(rows.map(|row| row as u32));
         }
         let n = ids.len();
-        let rope = self.config.rope.table(&places)?;
         let mut x = match &self.embedding {
             Some(table) => table.index_select(&Tensor::new(&ids[..], &Device::Cpu)?, 0)?,
             None => self.head.rows(&ids)?,
         }
         .to_dtype(DType::F32)?; // (N, C)
+        let (rope, table) = (&self.config.rope, self.config.rope.table(&places)?);
+        let mut step = Step { texts, rope, table, threads };
         for block in &self.blocks {
-            x = block.forward(&x, &rope, texts)?;
+            x = block.forward(&x, &mut step)?;
         }
         for text in texts {
             text.cache.length += text.ids.len();
@@ -243,6 +261,6 @@ impl Gpt {
             let rows = wanted.len();
             x = x.index_select(&Tensor::from_vec(wanted, rows, &Device::Cpu)?, 0)?; // (R, C)
         }
-        self.head.forward(&self.norm.forward(&x)?)
+        self.head.forward(&self.norm.forward(&x)?, threads)
     }
 }

@@ -20,14 +20,20 @@ struct Model(Arc<shared::Model>);
 impl Model {
     /// Read a model folder; `dtype` is float32, bfloat16 or float16. Raises ValueError.
     #[staticmethod]
-    fn load(py: Python<'_>, folder: PathBuf, dtype: &str) -> PyResult<Self> {
+    #[pyo3(signature = (folder, dtype, threads=None))]
+    fn load(
+        py: Python<'_>,
+        folder: PathBuf,
+        dtype: &str,
+        threads: Option<usize>,
+    ) -> PyResult<Self> {
         let dtype = match dtype {
             "float32" => DType::F32,
             "bfloat16" => DType::BF16,
             "float16" => DType::F16,
             _ => return Err(PyValueError::new_err(format!("unknown dtype {dtype}"))),
         };
-        let model = py.detach(|| shared::Model::load(&folder, dtype));
+        let model = py.detach(|| shared::Model::load(&folder, dtype, threads));
         Ok(Self(Arc::new(model.map_err(PyValueError::new_err)?)))
     }
 
@@ -39,6 +45,18 @@ impl Model {
     #[getter]
     fn context(&self) -> usize {
         self.0.context
+    }
+
+    /// A text of more tokens has to be computed anew, by a sequence of larger capacity; or None.
+    #[getter]
+    fn original_context(&self) -> Option<usize> {
+        self.0.original_context()
+    }
+
+    /// How many compute, Python's own included.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.0.threads.count()
     }
 
     /// Whether it is our own model and not one of candle-transformers.
@@ -111,17 +129,11 @@ fn likeliest(logits: &[f32]) -> Option<u32> {
     logits[best].is_finite().then_some(best as u32)
 }
 
-/// Threads that candle computes with, in this process and from now on.
-#[pyfunction]
-fn threads() -> usize {
-    crate::threads::count()
-}
-
 /// The candle engine of airust.
 #[pymodule]
 mod airust_candle {
     #[pymodule_export]
-    use super::{Model, Sequence, threads};
+    use super::{Model, Sequence};
 
     use pyo3::prelude::*;
 

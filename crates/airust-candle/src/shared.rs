@@ -15,6 +15,7 @@ use candle_core::{DType, Device, Tensor, bail};
 
 use crate::model::{Cache, Gpt, Piece};
 use crate::others::{self, Other};
+use crate::threads::Threads;
 use crate::{config, weights};
 
 /// Tokens of a step at most, unless a single text brings more.
@@ -26,6 +27,7 @@ pub type Outcome<T> = std::result::Result<T, String>;
 /// A loaded model.
 pub struct Model {
     kind: Kind,
+    pub threads: Threads,
     pub vocab_size: usize,
     pub context: usize,
     queue: Mutex<Queue>,
@@ -69,7 +71,7 @@ struct Queue {
 
 impl Model {
     /// Read a model folder.
-    pub fn load(folder: &Path, dtype: DType) -> Outcome<Self> {
+    pub fn load(folder: &Path, dtype: DType, threads: Option<usize>) -> Outcome<Self> {
         caught(|| {
             let values = weights::read_json(&folder.join("config.json"))?;
             let family = values["model_type"].as_str().unwrap_or_default();
@@ -85,13 +87,28 @@ impl Model {
                 let known = [&config::FAMILIES[..], &others::FAMILIES[..]].concat().join(", ");
                 bail!("the model type '{family}' is not supported; supported: {known}");
             };
-            Ok(Self { kind, vocab_size: size("vocab_size"), context, queue: Mutex::default() })
+            let threads = Threads::new(threads);
+            Ok(Self {
+                kind,
+                threads,
+                vocab_size: size("vocab_size"),
+                context,
+                queue: Mutex::default(),
+            })
         })
     }
 
     /// Whether the model is our own and not one of candle-transformers.
     pub fn is_own(&self) -> bool {
         matches!(self.kind, Kind::Own(_))
+    }
+
+    /// Tokens after which a text has to be computed anew, as one of more tokens (LongRoPE).
+    pub fn original_context(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Own(model) => model.config.rope.original_context(),
+            Kind::Other(_) => None,
+        }
     }
 
     /// A new text of up to `capacity` tokens.
@@ -180,7 +197,7 @@ impl Model {
             }
         }
         if let Kind::Own(model) = &self.kind {
-            let (logits, mut row) = (model.forward(&mut pieces)?, 0);
+            let (logits, mut row) = (model.forward(&mut pieces, &self.threads)?, 0);
             for (piece, (capacity, rows)) in pieces.into_iter().zip(sizes) {
                 let length = piece.cache.length;
                 let text = Text { state: State::Own(piece.cache), length, capacity };
