@@ -83,6 +83,7 @@ KINDS = {
                 logprobs=True,
                 seed=True,
                 json_schema=True,
+                regex=True,
                 batching=True,
                 min_p=True,
                 repetition_penalty=True,
@@ -93,6 +94,7 @@ KINDS = {
             always=("top_p", "top_k", "min_p", "repetition_penalty", "ignore_eos"),
             prompt_schema=True,
             token_ids=True,
+            regex=lambda pattern: {"structured_outputs": {"regex": pattern}},
         ),
         # Its penalties count the prompt's tokens too, in a window of 64: not the contract's.
         ServerKind(
