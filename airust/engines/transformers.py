@@ -11,7 +11,7 @@ import contextlib
 import copy
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,7 +103,9 @@ class TransformersEngine(WorkerEngine[Prepared]):
             "compile": compile_step,
         }
         self._eos = _as_ids(model.generation_config.eos_token_id) or _as_ids(config.eos_token_id)
-        self._grammars = Grammars(self._vocabulary, self._vocab_size)
+        size, eos, lock = self._vocab_size, self._eos, self._tokenizing
+        # Not a method: nothing here may hold the engine, so that a forgotten one is freed.
+        self._grammars = Grammars(lambda: _vocabulary(tokenizer, lock, size, eos), size)
 
     @classmethod
     def load(cls, model: str | Path, **options: object) -> Self:
@@ -155,15 +157,6 @@ class TransformersEngine(WorkerEngine[Prepared]):
             Adjustments(params, prompt.ids, self._vocab_size, self._model.device),
             self._grammars.constraint(params),
         )
-
-    def _vocabulary(self) -> Vocabulary:
-        if not self._tokenizer.is_fast:
-            raise ValueError("it has no tokenizer.json")
-        with self._tokenizing:
-            backend = copy.copy(self._tokenizer.backend_tokenizer)
-        backend.no_padding()
-        backend.no_truncation()
-        return read_vocabulary(backend.to_str(), self._vocab_size, self._eos)
 
     def prompt_ids(self, request: Request) -> list[int]:
         """As in the base class, by the model's own chat template."""
@@ -317,6 +310,18 @@ class TransformersEngine(WorkerEngine[Prepared]):
         """Cancel what runs and free the model."""
         super().close()
         self._model = self._step = self._cache = None
+
+
+def _vocabulary(
+    tokenizer: Any, tokenizing: threading.Lock, size: int, eos: Iterable[int]
+) -> Vocabulary:
+    if not tokenizer.is_fast:
+        raise ValueError("it has no tokenizer.json")
+    with tokenizing:
+        backend = copy.copy(tokenizer.backend_tokenizer)
+    backend.no_padding()
+    backend.no_truncation()
+    return read_vocabulary(backend.to_str(), size, eos)
 
 
 @contextlib.contextmanager

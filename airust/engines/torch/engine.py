@@ -87,9 +87,12 @@ class TorchEngine(Engine):
     It loads our own folders and those of the Llama, Qwen2, Qwen3 and Phi-3 families, with their own
     chat templates and end tokens.
 
-    The same request with the same seed gives the same tokens whatever else runs. One reservation:
-    matrix libraries add in another order for another number of rows, so logits differ in their
-    last bits, and tokens that are tied that closely may change places.
+    The same request with the same seed gives the same tokens whatever else runs, with float32
+    weights. What else runs decides which way a step takes (few rows or many, a prompt in which
+    chunks, a beginning from the cache), and each way adds in its own order: logits differ in their
+    last bits, which moves a token only if it is tied that closely. With bfloat16 or int8 weights
+    every layer rounds, a last bit becomes a thousandth, and sampled answers do depend on their
+    company; so may greedy ones, at near ties.
     """
 
     name: ClassVar[str] = "torch"
