@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,17 +21,16 @@ from torch import Tensor
 
 from airust.engines.base import Capabilities, ScoredToken, take_options
 from airust.engines.constraint import Constraint, Grammars, Vocabulary, read_vocabulary
+from airust.engines.logits import score_token, token_event
 from airust.engines.model_files import find_model
 from airust.engines.text import Prompt, TextStream, checked_ids, fit_prompt, new_token_limit
 from airust.engines.worker import Job, Outcome, WorkerEngine, first_line
-from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
-from airust.gpt.text import token_text
+from airust.gpt.sampling import Adjustments, Dice, choose
 from airust.types import (
     FinishReason,
     Request,
     SamplingParams,
     TokenEvent,
-    TopLogprob,
     UnsupportedError,
     UserError,
 )
@@ -207,7 +205,8 @@ class TransformersEngine(WorkerEngine[Prepared]):
                 if token in self._eos and not params.ignore_eos:
                     reason = "stop"
                     break
-                job.emit(self._event(token, logits, stream.push(token), params.logprobs))
+                text = stream.push(token)
+                job.emit(token_event(text, token, logits, params.logprobs, self.decode))
                 if stream.stopped or (prepared.constraint and prepared.constraint.complete):
                     reason = "stop"
                     break
@@ -266,17 +265,6 @@ class TransformersEngine(WorkerEngine[Prepared]):
         except Exception as error:
             raise UserError(f"torch.compile fails here: {first_line(error)}.") from error
 
-    def _event(self, token: int, logits: Tensor, text: str, logprobs: int | None) -> TokenEvent:
-        if logprobs is None:
-            return TokenEvent(text, token)
-        return TokenEvent(
-            text, token, float(logits.log_softmax(-1)[token]), self._top(logits, logprobs)
-        )
-
-    def _top(self, logits: Tensor, k: int) -> tuple[TopLogprob, ...]:
-        decode = partial(self._decode, skip_special=False)
-        return tuple(TopLogprob(i, token_text(decode, i), p) for i, p in top_logprobs(logits, k))
-
     @torch.inference_mode()
     def score(
         self, prompt_ids: Sequence[int], continuation_ids: Sequence[int], top_k: int = 8
@@ -289,7 +277,7 @@ class TransformersEngine(WorkerEngine[Prepared]):
             out = self._forward(ids, use_cache=False)
         logits = out.logits[0, len(prompt_ids) - 1 : -1].float()  # (n, V)
         return [
-            ScoredToken(float(row.log_softmax(-1)[token]), self._top(row, top_k))
+            score_token(token, row, top_k, self.decode)
             for token, row in zip(continuation_ids, logits, strict=True)
         ]
 

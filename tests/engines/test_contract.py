@@ -60,6 +60,7 @@ def _capabilities() -> dict[str, Capabilities]:
 
 CAPABILITIES = _capabilities()
 MODELS = [name for name in CAPABILITIES if name != ECHO]
+REMOTE = {engine.name for engine in list_engines() if engine.remote}
 
 
 def able(*wanted: str, fixture: str = "subject") -> pytest.MarkDecorator:

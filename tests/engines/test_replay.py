@@ -32,6 +32,9 @@ from airust.types import (
     UserError,
 )
 
+needs_mistralrs = pytest.mark.skipif(
+    not find_spec("mistralrs"), reason="mistralrs is not installed"
+)
 QUESTION = (Message("user", "What is rain?"),)
 GREEDY = SamplingParams(max_tokens=16)
 SAMPLED = SamplingParams(max_tokens=16, temperature=0.8, top_p=0.95, seed=7)
@@ -330,7 +333,7 @@ def test_engines_that_share_a_sampler_draw_the_same(
     assert (report.match, report.mode) == (True, "replayed")
 
 
-@pytest.mark.skipif(not find_spec("mistralrs"), reason="mistralrs is not installed")
+@needs_mistralrs
 def test_another_sampler_is_compared_teacher_forced(sampled: Capsule, model_dir: Path) -> None:
     with load_engine("mistralrs", model_dir) as engine:
         report = replay(sampled, engine)
@@ -339,7 +342,12 @@ def test_another_sampler_is_compared_teacher_forced(sampled: Capsule, model_dir:
         assert report.max_delta is not None
         assert report.max_delta < 1e-4
         assert report.compared > 0
-        own = record(engine, model_dir, QUESTION, replace(SAMPLED, temperature=1.0, seed=None))
+
+
+@needs_mistralrs
+def test_a_sample_without_a_seed_is_compared_teacher_forced(reciter_dir: Path) -> None:
+    with load_engine("mistralrs", reciter_dir) as engine:
+        own = record(engine, reciter_dir, QUESTION, replace(SAMPLED, temperature=1.0, seed=None))
         again = replay(own, engine)
         assert (again.mode, again.because) == (
             "teacher-forced",
@@ -377,16 +385,18 @@ def test_a_seed_is_chosen_where_it_is_needed(torch_engine: Engine, model_dir: Pa
 # What cannot be done
 
 
+@needs_mistralrs
 def test_parameters_that_the_engine_lacks_leave_the_logprobs(
-    torch_engine: Engine, model_dir: Path
+    torch_engine: Engine, reciter_dir: Path
 ) -> None:
-    pytest.importorskip("transformers")
-    params = replace(GREEDY, regex="[a-z ]*")
-    capsule = record(torch_engine, model_dir, QUESTION, params)
-    with load_engine("transformers", model_dir) as engine:
-        report = replay(capsule, engine)
+    with load_engine("torch", reciter_dir) as engine:
+        params = replace(GREEDY, repetition_penalty=1.1)
+        capsule = record(engine, reciter_dir, QUESTION, params)
+        assert replay(capsule, engine).mode == "replayed"
+    with load_engine("mistralrs", reciter_dir) as other:
+        report = replay(capsule, other)
     assert (report.mode, report.match) == ("teacher-forced", True)
-    assert "does not support a regular expression" in report.because
+    assert "own logprobs only" in report.because
 
 
 def test_engines_without_token_ids_are_refused(greedy: Capsule, model_dir: Path) -> None:

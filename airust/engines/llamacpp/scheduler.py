@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,9 +28,10 @@ from airust.engines.base import EngineStats, EventCallback, ScoredToken
 from airust.engines.constraint import Constraint
 from airust.engines.llamacpp.context import BATCH_TOKENS, LlamaContext, Piece
 from airust.engines.llamacpp.tokenizer import EngineTokenizer
+from airust.engines.logits import score_token, token_event
 from airust.engines.text import Prompt, TextStream
 from airust.engines.worker import first_line
-from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
+from airust.gpt.sampling import Adjustments, Dice, choose
 from airust.types import (
     AirustError,
     DoneEvent,
@@ -38,7 +40,6 @@ from airust.types import (
     FinishReason,
     Timings,
     TokenEvent,
-    TopLogprob,
 )
 
 
@@ -104,6 +105,7 @@ class Generation(Task):
         self._prompt, self._cached = prompt, 0
         self._params = params = prompt.request.params
         self._tokenizer, self._on_event = tokenizer, on_event
+        self._spell = partial(tokenizer.decode, skip_special=False)
         self._stream = TextStream(tokenizer.decode, params.stop)
         self._dice = Dice(params.seed)
         self._adjust, self._constraint = adjust, constraint
@@ -136,10 +138,7 @@ class Generation(Task):
 
     def _event(self, token: int, logits: Tensor) -> TokenEvent:
         text = self._stream.push(token)
-        if self._params.logprobs is None:
-            return TokenEvent(text, token)
-        top = _top(logits, self._params.logprobs, self._tokenizer)
-        return TokenEvent(text, token, _logprob(logits, token), top)
+        return token_event(text, token, logits, self._params.logprobs, self._spell)
 
     def stop(self) -> None:
         """End with "cancelled"."""
@@ -175,7 +174,7 @@ class Scoring(Task):
     ) -> None:
         super().__init__(list(ids[:-1]), first_output=prompt - 1)
         self._given = list(ids[prompt:])
-        self._top_k, self._tokenizer = top_k, tokenizer
+        self._top_k, self._spell = top_k, partial(tokenizer.decode, skip_special=False)
         self._scores: list[ScoredToken] = []
         self._future: Future[list[ScoredToken]] = Future()
 
@@ -184,8 +183,8 @@ class Scoring(Task):
 
     def take(self, logits: Tensor) -> None:
         """Score the next given token."""
-        logprob = _logprob(logits, self._given[len(self._scores)])
-        self._scores.append(ScoredToken(logprob, _top(logits, self._top_k, self._tokenizer)))
+        given = self._given[len(self._scores)]
+        self._scores.append(score_token(given, logits, self._top_k, self._spell))
         if len(self._scores) == len(self._given):
             self.finished = True
             self._future.set_result(self._scores)
@@ -206,17 +205,6 @@ class Scoring(Task):
             EngineError: llama.cpp failed, or the engine was closed.
         """
         return self._future.result()
-
-
-def _logprob(logits: Tensor, token: int) -> float:
-    return float(logits.log_softmax(-1)[token])
-
-
-def _top(logits: Tensor, k: int, tokenizer: EngineTokenizer) -> tuple[TopLogprob, ...]:
-    return tuple(
-        TopLogprob(token, tokenizer.decode([token], skip_special=False), logprob)
-        for token, logprob in top_logprobs(logits, k)
-    )
 
 
 class Scheduler:
