@@ -1,7 +1,10 @@
-"""Benchmarks: what is measured, how, with which intervals, and the report that shows it.
+"""Benchmarks: what is measured, how, with which intervals, and the reports that show it.
 
 ``workload`` makes the prompts, ``measure`` times one engine in a child process (``worker``),
-``runner`` launches the engines interleaved, ``statistics`` puts intervals on the numbers,
-``ceilings`` measures what the host could do at best, ``results`` gathers everything into one
-JSON, ``tables`` and ``plots`` show it, ``report`` runs the notebook that holds it all together.
+``verify`` compares its answers with the reference, ``runner`` launches the engines interleaved,
+``statistics`` puts intervals on the numbers, ``ceilings`` measures what the host could do at best.
+
+Two things are built on these: ``session``, ``tables``, ``plots`` and ``report`` make the notebook
+about one model; ``engine_bench`` compares engines on several models, with a thread sweep, in a
+time budget, and goes on where it was stopped.
 """

@@ -45,6 +45,7 @@ def _model_parts(results: Results, model: Results) -> list[str]:
         tables.not_timed(model),
         f"### Threads, chosen in a sweep of at most {results['parameters']['tune_s']:g} s",
         thread_sweep(model),
+        tables.engine_settings(model) if model["launches"] else "",
         "### Figures",
     ]
     parts += [titled_table(model, metric) for metric in shown_metrics(model)]

@@ -22,12 +22,14 @@ THREAD_VARIABLES = (
     "RAYON_NUM_THREADS",
     "CANDLE_NUM_THREADS",
 )
+WAIT_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # how threads of OpenMP wait for each other
 PACKAGES = (
     "airust",
     "torch",
     "transformers",
     "mistralrs",
     "llama-cpp-python",
+    "airust-candle",
     "tokenizers",
     "safetensors",
     "gguf",
@@ -50,7 +52,8 @@ def thread_environment(threads: int | None) -> dict[str, str]:
 
 def thread_settings() -> dict[str, Any]:
     """The thread settings in force in this process."""
-    settings: dict[str, Any] = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    names = THREAD_VARIABLES + WAIT_VARIABLES
+    settings: dict[str, Any] = {name: os.environ.get(name) for name in names}
     settings["cores"] = usable_cores()
     settings["os_threads"] = psutil.Process().num_threads()
     torch = sys.modules.get("torch")

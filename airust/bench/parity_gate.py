@@ -14,7 +14,7 @@ from airust.engines.registry import write_spec
 PARITY_TIMEOUT_S = 600.0
 EXACT = 1e-3  # nats; the largest difference of a logprob that passes in float32
 ROUGH = 0.25  # where weights are rounded to 16 bits or fewer
-PRECISION = ("dtype", "in_situ_quant")  # options that decide about rounding
+PRECISION = ("dtype", "quantize")  # options that decide about rounding
 
 
 def prove(job: dict[str, Any], engines: Sequence[str]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ KNOBS = {
     "transformers": Knobs("threads"),
     "mistralrs": Knobs("threads", room="max_seqs"),
     "llamacpp": Knobs("threads", room="max_batch", context="context"),
+    "candle": Knobs("threads", room="workers"),
 }
 
 

@@ -101,7 +101,7 @@ def test_streams_are_sorted_numbers() -> None:
         ({"dtype": "f32"}, 1e-3),
         ({"dtype": None}, 1e-3),
         ({"dtype": "bfloat16"}, 0.25),
-        ({"in_situ_quant": "Q8_0"}, 0.25),
+        ({"quantize": "Q8_0"}, 0.25),
     ],
 )
 def test_rounded_weights_may_be_further_off(options: dict[str, object], expected: float) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from airust.bench import tuning
 from airust.bench.runner import Entry
-from airust.bench.tuning import candidates, fitted, quiet_launches, with_threads
+from airust.bench.tuning import KNOBS, candidates, fitted, quiet_launches, with_threads
+from airust.engines.registry import list_engines, load_engine
+from airust.types import UserError
 
 
 def judge(launches: list[dict[str, Any]]) -> dict[str, Any]:
@@ -105,3 +109,15 @@ def test_every_engine_gets_room_for_all_streams() -> None:
         "max_batch": 8, "context": 600, "dtype": "q8_0",
     }  # fmt: skip
     assert options("transformers") == options("plug-in") == {}
+
+
+INSTALLED = [engine.name for engine in list_engines() if engine.available]
+
+
+@pytest.mark.parametrize("name", [name for name in KNOBS if name in INSTALLED])
+def test_the_options_are_those_of_the_engines(name: str) -> None:
+    with pytest.raises(UserError, match="it knows: ") as caught:
+        load_engine(name, "nowhere", nonsense=1)
+    knobs = KNOBS[name]
+    known = str(caught.value).rpartition("it knows: ")[2].rstrip(".").split(", ")
+    assert {option for option in (knobs.threads, knobs.room, knobs.context) if option} <= set(known)

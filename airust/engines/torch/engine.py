@@ -93,6 +93,7 @@ class TorchEngine(Engine):
     """
 
     name: ClassVar[str] = "torch"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         chat=True,
         raw_prompt=True,
@@ -159,6 +160,10 @@ class TorchEngine(Engine):
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
         return self._tokenizer.encode(text, add_special=False)
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class."""
+        return prompt_ids(request, self._tokenizer)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
