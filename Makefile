@@ -49,10 +49,8 @@ chat: $(MODEL)/eval.json  ## talk with MODEL in the terminal, through ENGINE
 lab: .venv/.installed  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-serve:  ## the web service (not there yet)
-	@echo "The web service is not part of this version yet; plans/MASTER_PLAN.md says when it comes."
-	@echo "Until then: make chat"
-	@exit 1
+serve: $(MODEL)/eval.json  ## serve MODEL over HTTP through ENGINE, on port 3000
+	@$(AIRUST) serve --model $(MODEL) --engine $(ENGINE)
 
 bench: $(MODEL)/.parity-proven  ## measure every installed engine again and write the report
 	$(WRITE_REPORT)

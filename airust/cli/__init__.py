@@ -21,7 +21,20 @@ from airust import __version__
 from airust.cli.errors import handled
 from airust.gpt.openmp import spin_briefly
 
-COMMANDS = ("train", "ask", "chat", "export", "engines", "parity", "bench", "report", "doctor")
+COMMANDS = (
+    "train",
+    "ask",
+    "chat",
+    "export",
+    "engines",
+    "parity",
+    "replay",
+    "bench",
+    "report",
+    "serve",
+    "keys",
+    "doctor",
+)
 
 
 def build_app() -> typer.Typer:

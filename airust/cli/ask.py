@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from airust.cli.common import (
     EngineOption,
     MaxTokensOption,
+    QuestionArgument,
     SeedOption,
     SourceOption,
     SystemOption,
     TemperatureOption,
     open_engine,
+    question_text,
     say,
+    with_system,
 )
-from airust.types import DoneEvent, Message, Request, SamplingParams, TokenEvent, UserError
+from airust.types import DoneEvent, Request, SamplingParams, TokenEvent
 
 EXAMPLE = 'airust ask --model runs/tiny "What is the capital of France?"'
 
 
 def run(
-    question: Annotated[str, typer.Argument(help='"-" reads it from standard input.')],
+    question: QuestionArgument,
     model: SourceOption = None,
     engine: EngineOption = "torch",
     temperature: TemperatureOption = 0.0,
@@ -31,25 +32,13 @@ def run(
     system: SystemOption = None,
 ) -> None:
     """Ask a model one question; the answer alone goes to stdout."""
-    text = (_read_stdin() if question == "-" else question).strip()
-    if not text:
-        raise UserError("The question is empty.")
+    messages = with_system(question_text(question), system)
     params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed)
-    turns = [Message("user", text)]
-    if system is not None:
-        turns.insert(0, Message("system", system))
     with open_engine(engine, model) as loaded:
-        for event in loaded.events(Request(messages=tuple(turns), params=params)):
+        for event in loaded.events(Request(messages=messages, params=params)):
             if isinstance(event, TokenEvent):
                 typer.echo(event.text, nl=False)
             elif isinstance(event, DoneEvent):
                 typer.echo()
                 if event.finish_reason == "length":
                     say(f"(cut after {event.usage.completion_tokens} tokens)")
-
-
-def _read_stdin() -> str:
-    try:
-        return typer.get_binary_stream("stdin").read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError("Standard input is not UTF-8 text.") from error

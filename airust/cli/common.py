@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airust.types import UserError
+from airust.types import Message, UserError
 
 if TYPE_CHECKING:
     from airust.engines.base import Engine
@@ -51,6 +51,7 @@ EnginesOption = Annotated[
         "all installed ones if not given.",
     ),
 ]
+QuestionArgument = Annotated[str, typer.Argument(help='"-" reads it from standard input.')]
 TemperatureOption = Annotated[float, typer.Option(help="0 always takes the likeliest token.")]
 MaxTokensOption = Annotated[int, typer.Option(help="New tokens at most.")]
 SeedOption = Annotated[int | None, typer.Option(help="Makes sampling repeatable.")]
@@ -89,7 +90,44 @@ def model_or_hub_name(model: Path | None) -> str | Path:
     return existing_model(model)
 
 
-def open_engine(engine: str, model: str | None) -> Engine:
+def model_files(engine: str, model: Path | None) -> Path:
+    """Folder or GGUF file of a model, for what looks at the files themselves.
+
+    Raises:
+        UserError: there is none, or the engine asks a server.
+    """
+    from airust.engines.model_files import find_model
+    from airust.engines.registry import list_engines, parse_spec
+
+    name, _ = parse_spec(engine)
+    if any(info.remote for info in list_engines() if info.name == name):
+        raise UserError(f"The engine '{name}' asks a server, whose files cannot be looked at.")
+    return find_model(model_or_hub_name(model), gguf=True)
+
+
+def question_text(argument: str) -> str:
+    """A question from the command line; "-" reads it from standard input.
+
+    Raises:
+        UserError: it is empty, or not UTF-8.
+    """
+    try:
+        read = typer.get_binary_stream("stdin").read
+        text = (read().decode("utf-8") if argument == "-" else argument).strip()
+    except UnicodeDecodeError as error:
+        raise UserError("Standard input is not UTF-8 text.") from error
+    if not text:
+        raise UserError("The question is empty.")
+    return text
+
+
+def with_system(question: str, system: str | None) -> tuple[Message, ...]:
+    """A question, behind a system message if there is one."""
+    first = () if system is None else (Message("system", system),)
+    return (*first, Message("user", question))
+
+
+def open_engine(engine: str, model: str | None, **more: object) -> Engine:
     """Load a model into an engine, NAME or NAME:OPTION=VALUE,... The dummy needs no model.
 
     Raises:
@@ -102,7 +140,7 @@ def open_engine(engine: str, model: str | None) -> Engine:
     name, options = parse_spec(engine)
     source = _source(name, model)
     with Console(stderr=True, markup=False).status(f"Loading {source} into {name} ..."):
-        return load_engine(name, source, **options)
+        return load_engine(name, source, **options | more)
 
 
 def _source(engine: str, model: str | None) -> str | Path:

@@ -96,6 +96,8 @@ class Engine(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    # Engines that name the same sampler draw the same tokens for the same seed; "" is its own.
+    sampler: ClassVar[str] = ""
 
     @classmethod
     @abstractmethod
@@ -143,6 +145,19 @@ class Engine(ABC):
             UnsupportedError: the engine has no tokenizer to ask.
         """
         raise UnsupportedError(f"The engine '{self.name}' does not tell how it tokenises.")
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        """The token ids that a request goes on from: chat form and added tokens included.
+
+        Raises:
+            UnsupportedError: the engine does not tell.
+            UserError: the request is not valid.
+        """
+        if request.token_ids is not None:
+            return list(request.token_ids)
+        if request.prompt is not None:
+            return self.encode(request.prompt)
+        raise UnsupportedError(f"The engine '{self.name}' does not tell its chat form.")
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, control tokens spelled out and broken UTF-8 as U+FFFD.

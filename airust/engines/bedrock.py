@@ -40,6 +40,7 @@ from airust.types import (
     ContextOverflowError,
     EngineError,
     FinishReason,
+    OverloadedError,
     Request,
     TokenEvent,
     Usage,
@@ -70,7 +71,13 @@ NO_ACCESS = {
     "MissingAuthenticationTokenException",
     "UnrecognizedClientException",
 }
-BUSY = {"ThrottlingException", "TooManyRequestsException", "ServiceQuotaExceededException"}
+BUSY = {
+    "ModelNotReadyException",
+    "ServiceQuotaExceededException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
 # Bedrock has no code of its own for a prompt that is too long; the words are the models'.
 OVERFLOW_WORDS = re.compile(
     r"too long|too many (input )?tokens|context (length|window|size)", re.IGNORECASE
@@ -276,5 +283,5 @@ def _refusal(error: Mapping[str, str], model: str) -> AirustError:
             return ContextOverflowError(f"Bedrock refuses the prompt as too long: {words}.")
         return UserError(f"Bedrock refuses the request to '{model}': {words}.")
     if code in BUSY:
-        return EngineError(f"Bedrock takes no more requests for now: {words}.")
+        return OverloadedError(f"Bedrock takes no more requests for now: {words}.")
     return EngineError(f"Bedrock failed ({code}): {words}.")

@@ -19,6 +19,7 @@ The library has traps, all of which were met while writing this file:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -27,7 +28,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -57,6 +58,7 @@ OPTIONS: dict[str, object] = {
 }
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "auto": "Auto"}
 CACHED_ANSWERS = 16  # the library's own default
+MOST_SKIPPED = 8  # tokens at the cut of a prompt that was too long
 ALL_TOKENS = 2**31 - 1  # a top_k that keeps every token
 
 
@@ -176,10 +178,25 @@ class MistralRsEngine(WorkerEngine[Prepared]):
             )
         self.decode([token_id for token_id, _ in params.logit_bias])  # refuses unknown tokens
         _grammar(params)
-        prompt = fit_prompt(request, self._prompt_ids, self._context)
-        return Prepared(self._prompt_text(prompt.request), prompt)
+        prompt = fit_prompt(request, self.prompt_ids, self._context)
+        if prompt.request.token_ids == request.token_ids:
+            return Prepared(self._prompt_text(prompt.request), prompt)
+        return self._cut(prompt)
 
-    def _prompt_ids(self, request: Request) -> list[int]:
+    def _cut(self, prompt: Prompt) -> Prepared:
+        """A prompt whose beginning was left out, perhaps in the middle of a character.
+
+        The first tokens of the rest go too, until its text is tokenised as it was.
+        """
+        for skip in range(min(MOST_SKIPPED, len(prompt.ids))):
+            ids, trimmed = prompt.ids[skip:], prompt.trimmed_tokens + skip
+            with contextlib.suppress(UnsupportedError):
+                return Prepared(
+                    self._text_of(ids), replace(prompt, ids=ids, trimmed_tokens=trimmed)
+                )
+        return Prepared(self._text_of(prompt.ids), prompt)
+
+    def prompt_ids(self, request: Request) -> list[int]:
         return list(request.token_ids or self._tokenize(self._prompt_text(request)))
 
     def _prompt_text(self, request: Request) -> str:

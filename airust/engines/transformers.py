@@ -60,6 +60,7 @@ class TransformersEngine(WorkerEngine[Prepared]):
     """A model in transformers, on the CPU or, where there is one, a GPU."""
 
     name: ClassVar[str] = "transformers"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         raw_prompt=True,
         token_ids=True,
@@ -148,7 +149,7 @@ class TransformersEngine(WorkerEngine[Prepared]):
 
     def prepare(self, request: Request) -> Prepared:
         """The prompt's token ids, by the model's own chat template."""
-        prompt, params = fit_prompt(request, self._prompt_ids, self._context), request.params
+        prompt, params = fit_prompt(request, self.prompt_ids, self._context), request.params
         return Prepared(
             prompt,
             Adjustments(params, prompt.ids, self._vocab_size, self._model.device),
@@ -164,7 +165,8 @@ class TransformersEngine(WorkerEngine[Prepared]):
         backend.no_truncation()
         return read_vocabulary(backend.to_str(), self._vocab_size, self._eos)
 
-    def _prompt_ids(self, request: Request) -> list[int]:
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class, by the model's own chat template."""
         if request.token_ids is not None:
             return checked_ids(request.token_ids, self._vocab_size)
         with self._tokenizing:

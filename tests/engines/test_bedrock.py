@@ -21,6 +21,7 @@ from airust.types import (
     ErrorEvent,
     Event,
     Message,
+    OverloadedError,
     Request,
     SamplingParams,
     TokenEvent,
@@ -258,7 +259,7 @@ def test_a_model_that_is_not_there() -> None:
         ),
         (
             failure("ThrottlingException", "Too many requests.", 429),
-            EngineError,
+            OverloadedError,
             "takes no more requests for now: Too many requests.",
         ),
         (

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import queue
+import re
 import threading
 import time
 import weakref
@@ -18,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 
@@ -57,7 +60,6 @@ def _capabilities() -> dict[str, Capabilities]:
 
 CAPABILITIES = _capabilities()
 MODELS = [name for name in CAPABILITIES if name != ECHO]
-REMOTE = {engine.name for engine in list_engines() if engine.remote}
 
 
 def able(*wanted: str, fixture: str = "subject") -> pytest.MarkDecorator:
@@ -263,10 +265,6 @@ def test_token_ids_and_raw_prompts(subject: Subject) -> None:
 
 @able("token_ids")
 def test_text_to_ids_and_back(subject: Subject) -> None:
-    if subject.engine.name in REMOTE:
-        with pytest.raises(UnsupportedError, match="does not tell how it tokenises"):
-            subject.engine.encode("hi")
-        return
     ids = subject.engine.encode("xyab水")
     assert tuple(ids) == subject.ids("xyab水")
     assert subject.engine.decode(ids) == "xyab水"
@@ -442,6 +440,176 @@ def _check_penalised(random: Subject, gpt: GPT, params: SamplingParams) -> None:
         assert ids == expected
     else:  # an engine that tells only text
         assert answer.text == Tokenizer.load(random.model).decode(expected)
+
+
+# Grammars
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 6},
+        "legs": {"type": "integer", "minimum": 0, "maximum": 8},
+        "tame": {"type": "boolean"},
+    },
+    "required": ["name", "legs", "tame"],
+    "additionalProperties": False,
+}
+
+
+@able("raw_prompt", "json_schema", fixture="random")
+def test_what_ends_by_itself_validates(random: Subject) -> None:
+    schema = json.dumps(SCHEMA)
+    calls = [
+        lambda t=temperature: random.ask(
+            "An animal:", max_tokens=150, json_schema=schema, temperature=t
+        )
+        for temperature in (0.0, 0.7, 1.0, 1.0, 1.5, 1.5)
+    ]
+    for answer in at_once(calls):
+        assert answer.finish_reason == "stop"
+        jsonschema.validate(json.loads(answer.text), SCHEMA)
+        assert '": ' not in answer.text  # small models loop on white space
+    assert len({answer.text for answer in at_once(calls)}) > 2
+
+
+@able("raw_prompt", "json_schema", fixture="random")
+def test_what_is_cut_says_so(random: Subject) -> None:
+    answer = random.ask("An animal:", max_tokens=5, json_schema=json.dumps(SCHEMA))
+    assert (answer.finish_reason, answer.usage.completion_tokens) == ("length", 5)
+    assert answer.text.startswith('{"')
+    # A list without end, and the text up to where it was cut.
+    schema = json.dumps({"type": "array", "items": {"const": 7}, "minItems": 400})
+    answer = random.ask("Seven:", max_tokens=20, json_schema=schema)
+    assert answer.finish_reason == "length"
+    assert ("[" + "7," * 20).startswith(answer.text)
+
+
+@able("raw_prompt", "regex", fixture="random")
+def test_what_ends_by_itself_matches(random: Subject) -> None:
+    for regex, temperature in (("[0-9]{3}-(水|rain)", 1.0), ("(yes|no)!", 0.0), ("^a{3,5}$", 1.5)):
+        answer = random.ask("Well,", regex=regex, temperature=temperature)
+        assert answer.finish_reason == "stop"
+        assert re.fullmatch(regex, answer.text)
+
+
+@able("raw_prompt", "regex")
+def test_the_end_is_the_models_choice_where_the_grammar_leaves_it(subject: Subject) -> None:
+    """The model goes on with "b" after "a", and ends after "z"."""
+    assert subject.ask("a", regex="bc?").text == "bc"
+    assert subject.ask("z", regex="a?").text == ""
+    assert subject.ask("xya", regex="(bc水)*").text == "bc水"
+
+
+@able("raw_prompt", "regex", "seed", fixture="random")
+def test_a_grammar_and_a_seed(random: Subject) -> None:
+    texts = [
+        random.ask("Well,", regex="[a-z]{12}", temperature=1.0, seed=seed).text
+        for seed in (1, 1, 2)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+@able("raw_prompt", "regex", "logprobs", "token_ids", fixture="random")
+def test_logprobs_are_the_models_own_whatever_shapes_the_answer(random: Subject, gpt: GPT) -> None:
+    so_far = list(random.ids("Well,"))
+    try:
+        answer = random.ask("Well,", regex="[0-9]{4}", logprobs=2)
+    except UnsupportedError:
+        return  # refused because it could not keep this promise
+    tokens = [token for token in answer.tokens if token.token_id is not None]
+    assert len(tokens) == 4
+    for token in tokens:
+        logprobs = _next(gpt, so_far).log_softmax(-1)
+        assert token.token_id is not None
+        assert token.logprob == pytest.approx(float(logprobs[token.token_id]), abs=1e-4)
+        assert [t.token_id for t in token.top] == logprobs.topk(2).indices.tolist()
+        so_far.append(token.token_id)
+
+
+@able("raw_prompt", "json_schema")
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"json_schema": "{"},
+        {"json_schema": "[]"},
+        {"json_schema": '{"$ref": "#/nowhere"}'},
+        {"json_schema": '{"not": {"type": "string"}}'},
+        {"regex": "(["},
+        {"regex": r"(a)\1"},
+    ],
+)
+def test_a_bad_grammar_is_refused_before_any_event(
+    subject: Subject, params: dict[str, str]
+) -> None:
+    if "regex" in params and not subject.engine.capabilities.regex:
+        return
+    if BUILT_INS[subject.engine.name].remote:  # it is the server that refuses
+        return
+    events: list[Event] = []
+    with pytest.raises(UserError, match=r"^The (JSON schema|regular expression) [^\n]*\.$"):
+        subject.engine.submit(subject.request(**params), events.append)
+    assert subject.engine.generate(subject.request(max_tokens=3)).usage.completion_tokens == 3
+    assert events == []
+
+
+# Trimming
+
+
+@able("trim")
+def test_old_turns_are_left_out_if_asked(subject: Subject) -> None:
+    turns = [
+        Message(role, f"{role} {i} " + "abc " * 9)
+        for i in range(9)
+        for role in ("user", "assistant")
+    ]
+    system, question = Message("system", "Recite."), Message("user", "Go on.")
+    params = SamplingParams(max_tokens=40)
+    request = Request(messages=(system, *turns, question), params=params)
+    with pytest.raises(ContextOverflowError):
+        subject.engine.generate(request)
+    answer = subject.engine.generate(replace(request, overflow="trim"))
+    usage = answer.usage
+    assert (answer.finish_reason, usage.completion_tokens) == ("length", 40)
+    assert usage.prompt_tokens + 40 <= 256
+    assert usage.trimmed_messages % 2 == 0
+    assert 0 < usage.trimmed_messages < len(turns)
+    assert usage.trimmed_tokens > 256
+    left = (system, *turns[usage.trimmed_messages :], question)
+    same = subject.engine.generate(Request(messages=left, params=params))
+    assert (same.text, same.usage.prompt_tokens) == (answer.text, usage.prompt_tokens)
+    assert (same.usage.trimmed_messages, same.usage.trimmed_tokens) == (0, 0)
+    long = Request(messages=(system, Message("user", "a" * 300)), params=params, overflow="trim")
+    with pytest.raises(ContextOverflowError, match="256"):
+        subject.engine.generate(long)
+
+
+@able("trim", "token_ids")
+def test_the_oldest_tokens_are_left_out_if_asked(subject: Subject) -> None:
+    params = SamplingParams(max_tokens=40)
+    ids = subject.ids("xy" * 200 + "ab")
+    for request in (Request(prompt="xy" * 200 + "ab"), Request(token_ids=ids)):
+        with pytest.raises(ContextOverflowError):
+            subject.engine.generate(request)
+        answer = subject.engine.generate(replace(request, params=params, overflow="trim"))
+        usage = answer.usage
+        assert usage.prompt_tokens == 216
+        assert (usage.trimmed_messages, usage.trimmed_tokens) == (0, len(ids) - 216)
+        assert usage.completion_tokens == 40
+        assert answer.text.startswith("c水")
+
+
+@able("raw_prompt", "trim")
+def test_a_text_may_be_cut_in_the_middle_of_a_character(subject: Subject) -> None:
+    """水 is three tokens; an engine that takes only text begins at the next character."""
+    params = SamplingParams(max_tokens=40)
+    for before in ("", "x", "xy"):
+        text = before + "水" * 90
+        answer = subject.engine.generate(Request(prompt=text, params=params, overflow="trim"))
+        usage = answer.usage
+        assert 214 <= usage.prompt_tokens <= 216
+        assert usage.prompt_tokens + usage.trimmed_tokens == len(subject.ids(text))
+        assert answer.text.startswith("🦀abc")
 
 
 # Cancelling

@@ -24,6 +24,7 @@ from airust.types import (
     ErrorEvent,
     Event,
     Message,
+    OverloadedError,
     Request,
     SamplingParams,
     TokenEvent,
@@ -142,7 +143,7 @@ def test_bad_options_are_one_sentence(
     ("owner", "others", "kind"),
     [
         ("vllm", (), "vllm"),
-        ("airust", (), "vllm"),
+        ("airust", (), "airust"),
         ("llamacpp", (), "llamacpp"),
         ("local", ("default",), "mistralrs"),
         ("library", (), "ollama"),
@@ -155,11 +156,24 @@ def test_the_server_tells_who_it_is(
     openai_stub.owner, openai_stub.others = owner, others
     with load(openai_stub) as engine:
         assert engine.settings["server"] == kind
-        assert engine.capabilities.token_ids == (kind in ("vllm", "llamacpp"))
+        assert engine.capabilities.token_ids == (kind in ("vllm", "airust", "llamacpp"))
         assert engine.generate(chat()).text == RECITED * 2
     with load(openai_stub, server="vllm") as engine:
         assert engine.settings["server"] == "vllm"
         assert engine.capabilities == OpenAIEngine.capabilities
+
+
+def test_our_own_service_tells_what_its_engine_can_do(openai_stub: OpenAIStub) -> None:
+    openai_stub.owner = "airust"
+    openai_stub.card = {"capabilities": {"seed": False, "logprobs": True, "chat": True}}
+    with load(openai_stub) as engine:
+        assert engine.context == openai_stub.context
+        assert (engine.capabilities.seed, engine.capabilities.logprobs) == (False, True)
+        with pytest.raises(UnsupportedError, match="does not support a seed"):
+            engine.generate(chat(seed=1))
+        *_, last = engine.generate(chat(max_tokens=10, logprobs=2)).tokens
+        assert last.top[0].token_id == last.token_id is not None
+    assert "return_tokens_as_token_ids" not in openai_stub.bodies[-1]  # it would refuse that
 
 
 def test_what_a_server_would_ignore_is_refused(openai_stub: OpenAIStub) -> None:
@@ -260,6 +274,11 @@ def test_the_models_own_defaults_do_not_come_in(openai_stub: OpenAIStub) -> None
     assert endless["ignore_eos"] is True
 
 
+@pytest.mark.parametrize(("seed", "sent_as"), [(7, 7), (-1, 2**31 - 1), (2**70 + 3, 3)])
+def test_any_whole_number_is_a_seed(openai_stub: OpenAIStub, seed: int, sent_as: int) -> None:
+    assert sent(openai_stub, chat(seed=seed))["seed"] == sent_as
+
+
 def test_openai_gets_only_what_it_knows(openai_stub: OpenAIStub) -> None:
     request = chat(max_tokens=5)
     assert sent(openai_stub, request, server="openai") == {
@@ -294,6 +313,34 @@ def test_a_schema_that_is_none(openai_stub: OpenAIStub, schema: str) -> None:
 
 
 # Tokens, logprobs, usage
+
+
+def test_text_to_ids_and_back(openai_stub: OpenAIStub) -> None:
+    with load(openai_stub) as engine:
+        ids = engine.encode(RECITED)
+        assert ids == openai_stub.engine.encode(RECITED)
+        assert engine.decode(ids) == RECITED
+        with pytest.raises(UserError, match="vocabulary"):
+            engine.decode([10**6])
+        answered = threading.Event()
+        errors: list[AirustError] = []
+
+        def on_event(event: Event) -> None:
+            try:
+                engine.encode("a")  # would wait for the thread that it is in
+            except AirustError as error:
+                errors.append(error)
+            if isinstance(event, DoneEvent):
+                answered.set()
+
+        engine.submit(chat(max_tokens=2), on_event)
+        assert answered.wait(TIMEOUT_S)
+        assert {type(error) for error in errors} == {EngineError}
+    with pytest.raises(EngineError, match="'openai' is closed"):
+        engine.encode("a")
+    openai_stub.beside_v1 = False
+    with load(openai_stub) as engine, pytest.raises(UnsupportedError, match="how it tokenises"):
+        engine.encode("a")
 
 
 def test_chat_logprobs_have_ids_and_texts(openai_stub: OpenAIStub) -> None:
@@ -400,10 +447,10 @@ def test_a_shorter_answer_where_the_context_ends(openai_stub: OpenAIStub) -> Non
 
 
 def test_parity_through_a_server(model_dir: Path) -> None:
-    with stub_of(OpenAIStub, model_dir, str(model_dir)) as stub:
+    with stub_of(OpenAIStub, model_dir, "random") as stub:
         prompts = [Request(prompt="What is"), Request(messages=(Message("user", "水为什么"),))]
-        engines = [f"openai:base_url={stub.url}"]
-        (found,) = run_parity(model_dir, engines, prompts=prompts, new_tokens=12).engines
+        spec = f"openai:base_url={stub.url},served_as=random"
+        (found,) = run_parity(model_dir, [spec], prompts=prompts, new_tokens=12).engines
     assert (found.status, found.divergence) == ("passed", None), found.reason
     assert (found.positions, found.unscored) == (24, 0)
     assert found.max_delta is not None and found.max_delta < 1e-4
@@ -419,7 +466,7 @@ def test_failures_that_pass_are_tried_again(openai_stub: OpenAIStub) -> None:
         assert engine.generate(chat()).text == RECITED * 2
         assert len(openai_stub.bodies) == 3
         openai_stub.failures += [Failure(503, headers=SOON)] * 3
-        with pytest.raises(EngineError, match=r"failed \(503\)"):
+        with pytest.raises(OverloadedError, match="no more requests for now"):
             engine.generate(chat())
     with load(openai_stub, retries=0) as engine:
         openai_stub.failures.append(Failure(500))
@@ -453,7 +500,9 @@ OVERFLOW_VLLM = "This model's maximum context length is 256 tokens"
         (401, {"error": {"message": "Wrong key."}}, UserError, "refuses the key (Wrong key); set"),
         (403, {"error": {"message": "Not you."}}, UserError, "refuses the key (Not you); set"),
         (404, {"error": {"message": "No such."}}, UserError, "does not know what it was asked"),
-        (429, {"error": {"message": "Slow down."}}, EngineError, "no more requests for now: Slow"),
+        (429, {"error": {"message": "Slow."}}, OverloadedError, "no more requests for now: Slow"),
+        (503, {"error": {"message": "Later."}}, OverloadedError, "no more requests for now: Later"),
+        (500, {"error": {"message": "Oh."}}, EngineError, "failed (500): Oh."),
         (502, "<html>\n<b>Bad</b>", EngineError, "failed (502): Bad Gateway."),
     ],
 )

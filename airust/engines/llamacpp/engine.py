@@ -62,6 +62,7 @@ class LlamaCppEngine(Engine):
     """A model in llama.cpp."""
 
     name: ClassVar[str] = "llamacpp"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         raw_prompt=True,
         token_ids=True,
@@ -146,6 +147,11 @@ class LlamaCppEngine(Engine):
         """As in the base class."""
         self._check_open()
         return self._tokenizer.encode(text, add_special=False)
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class."""
+        self._check_open()
+        return prompt_ids(request, self._tokenizer)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""

@@ -39,6 +39,7 @@ from airust.types import EngineError, Request, TokenEvent, UnsupportedError, Use
 OPTIONS: dict[str, object] = {
     "base_url": None,  # the server's address, up to and with /v1
     "api_key": None,  # what the server asks for, if it asks
+    "served_as": None,  # the model's name there, where `model` is its folder here (parity)
     "server": "auto",  # what it can do: a row of kinds.py; auto asks it who it is
     "timeout_s": 600.0,  # the longest silence, before the first token and after
     "retries": 2,  # new attempts after a failure that may pass by itself
@@ -55,7 +56,7 @@ class OpenAIEngine(Engine):
     capabilities: ClassVar[Capabilities] = KINDS["vllm"].capabilities
 
     def __init__(self, server: Server, loop: Loop, settings: dict[str, object]) -> None:
-        self.capabilities = server.kind.capabilities  # type: ignore[misc]
+        self.capabilities = server.capabilities  # type: ignore[misc]
         self._server, self._loop, self._settings = server, loop, settings
         self._stop = weakref.finalize(self, loop.stop, server.client.close)
 
@@ -66,7 +67,7 @@ class OpenAIEngine(Engine):
         patience, kind = Patience.of(values), values["server"]
         if kind not in ("auto", *KINDS):
             raise UserError(f"server is {kind!r} but must be one of: auto, {', '.join(KINDS)}.")
-        name, url = address(str(model), values["base_url"])
+        name, url = address(str(values["served_as"] or model), values["base_url"])
         client = client_for(url, values["api_key"], patience)
         loop = Loop()
         try:
@@ -110,11 +111,35 @@ class OpenAIEngine(Engine):
     def submit(self, request: Request, on_event: EventCallback) -> Job:
         """Send a request and return at once."""
         self.check(request)
-        body = wire.body(request, self._server.kind, self._server.translates_ids)
+        body = wire.body(request, self._server.kind, self._server.beside_v1)
         job = Job(request, on_event)
         if not self._loop.submit(job, lambda job: self._answer(job, body)):
-            raise EngineError(f"The engine '{self.name}' is closed.")
+            raise self._closed()
         return job
+
+    def encode(self, text: str) -> list[int]:
+        """As in the base class; the server is asked."""
+        if not self._server.beside_v1:
+            return super().encode(text)
+        found = self._ask("tokenize", prompt=text) if text else {"tokens": []}
+        return [int(token) for token in found["tokens"]]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """As in the base class; the server is asked."""
+        if not self._server.beside_v1:
+            return super().decode(ids)
+        return str(self._ask("detokenize", tokens=list(ids))["prompt"]) if ids else ""
+
+    def _ask(self, path: str, **values: object) -> dict[str, Any]:
+        if self._loop.ended:
+            raise self._closed()
+        try:
+            return self._loop.wait(self._server.post(path, **values))
+        except openai.OpenAIError as error:
+            raise self._server.translate(error) from error
+
+    def _closed(self) -> EngineError:
+        return EngineError(f"The engine '{self.name}' is closed.")
 
     def greedy(
         self, prompt_ids: Sequence[int], max_tokens: int, top_k: int = 0
@@ -140,7 +165,8 @@ class OpenAIEngine(Engine):
                     if job.cancelled:  # chunks that came together leave no time for the loop
                         break
                     for event in await answer.events(chunk.to_dict()):
-                        job.emit(event)
+                        if not job.cancelled:
+                            job.emit(event)
         except asyncio.CancelledError:
             return answer.cancelled()
         except FAILURES as error:
@@ -153,7 +179,7 @@ class OpenAIEngine(Engine):
         try:
             return await self._send(request, body)
         except openai.BadRequestError as error:
-            if not (self._server.kind.token_ids and is_overflow(error)):
+            if not (self._server.beside_v1 and is_overflow(error)):
                 raise
             # vLLM refuses max_tokens that do not fit, where other engines stop at the limit.
             prompt, context = await self._measure(request)

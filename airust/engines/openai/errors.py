@@ -8,7 +8,13 @@ from http import HTTPStatus
 import openai
 
 from airust.engines.worker import first_line
-from airust.types import AirustError, ContextOverflowError, EngineError, UserError
+from airust.types import (
+    AirustError,
+    ContextOverflowError,
+    EngineError,
+    OverloadedError,
+    UserError,
+)
 
 LONGEST = 300  # characters of a server's own words
 # How servers say that a prompt is too long: OpenAI and airust by a code, llama-server by a type,
@@ -42,8 +48,8 @@ def _refusal(error: openai.APIStatusError, server: str) -> AirustError:
         return ContextOverflowError(f"{server} refuses the prompt as too long: {words}.")
     if status == 404:
         return UserError(f"{server} does not know what it was asked for: {words}.")
-    if status == 429:
-        return EngineError(f"{server} takes no more requests for now: {words}.")
+    if status in (429, 503):
+        return OverloadedError(f"{server} takes no more requests for now: {words}.")
     if status < 500:
         return UserError(f"{server} refuses the request: {words}.")
     return EngineError(f"{server} failed ({status}): {words}.")

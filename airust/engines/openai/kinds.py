@@ -1,6 +1,6 @@
 """What the servers that speak OpenAI's API can do, beyond it and short of it.
 
-All of them ignore fields that they do not know, so that a request beyond their abilities would
+Most of them ignore fields that they do not know, so that a request beyond their abilities would
 be answered as if it had not been asked. Hence this table; its rows were read in the sources of
 the servers (late 2026). Servers also take a missing sampling setting from the model's
 ``generation_config.json`` or from defaults of their own (llama-server: top_k 40), so those that
@@ -14,8 +14,8 @@ they know are always sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 from airust.engines.base import Capabilities
 
@@ -29,7 +29,8 @@ class ServerKind:
     always: tuple[str, ...] = ()  # sampling settings that are sent even if they change nothing
     chat_limit: str = "max_tokens"  # the field for max_tokens in a chat request
     prompt_schema: bool = False  # response_format for raw prompts too
-    token_ids: bool = False  # takes vLLM's return_token_ids and tells the ids of its tokens
+    token_ids: bool = False  # vLLM's return_token_ids, /tokenize and /detokenize
+    ids_for_texts: bool = False  # vLLM's return_tokens_as_token_ids
     regex: Callable[[str], dict[str, object]] = lambda pattern: {}
 
 
@@ -50,7 +51,7 @@ KINDS = {
             ),
             chat_limit="max_completion_tokens",  # its newer models refuse max_tokens
         ),
-        # vLLM from 0.12 on, and the service of airust, which follows it.
+        # vLLM from 0.12 on.
         ServerKind(
             "vllm",
             Capabilities(
@@ -70,7 +71,28 @@ KINDS = {
             always=("top_p", "top_k", "min_p", "repetition_penalty", "ignore_eos"),
             prompt_schema=True,
             token_ids=True,
+            ids_for_texts=True,
             regex=lambda pattern: {"structured_outputs": {"regex": pattern}},
+        ),
+        # `airust serve`. It lists what its engine can do, and that is this at most.
+        ServerKind(
+            "airust",
+            Capabilities(
+                raw_prompt=True,
+                token_ids=True,
+                logprobs=True,
+                seed=True,
+                json_schema=True,
+                batching=True,
+                min_p=True,
+                repetition_penalty=True,
+                penalties=True,
+                logit_bias=True,
+                ignore_eos=True,
+            ),
+            always=("top_p", "top_k", "min_p", "repetition_penalty", "ignore_eos"),
+            prompt_schema=True,
+            token_ids=True,
         ),
         # Its penalties count the prompt's tokens too, in a window of 64: not the contract's.
         ServerKind(
@@ -114,7 +136,7 @@ KINDS = {
         ServerKind("other", Capabilities(raw_prompt=True, logprobs=True, top_k=False)),
     )
 }
-OWNERS = {"vllm": "vllm", "airust": "vllm", "llamacpp": "llamacpp", "library": "ollama"}
+OWNERS = {"vllm": "vllm", "airust": "airust", "llamacpp": "llamacpp", "library": "ollama"}
 
 
 def kind_of(owners: Sequence[str], models: Sequence[str]) -> ServerKind:
@@ -123,3 +145,13 @@ def kind_of(owners: Sequence[str], models: Sequence[str]) -> ServerKind:
         return KINDS["mistralrs"]
     known = [OWNERS[owner] for owner in owners if owner in OWNERS]
     return KINDS[known[0] if known else "other"]
+
+
+def narrowed(capabilities: Capabilities, told: Mapping[str, object]) -> Capabilities:
+    """What a kind can do, less what a server says that it cannot.
+
+    >>> narrowed(Capabilities(seed=True, logprobs=True), {"seed": False}).seed
+    False
+    """
+    able = {f.name: getattr(capabilities, f.name) for f in fields(Capabilities)}
+    return Capabilities(**{name: can and bool(told.get(name, can)) for name, can in able.items()})

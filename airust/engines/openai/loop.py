@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from airust.engines.base import EngineStats
 from airust.engines.worker import Job, Outcome
-from airust.types import DoneEvent, Usage
+from airust.types import DoneEvent, EngineError, Usage
 
 Result = TypeVar("Result")
 Work = Callable[[Job], Coroutine[Any, Any, Outcome]]
@@ -40,8 +40,20 @@ class Loop:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run something in the loop and wait for it, in any other thread."""
+        """Run something in the loop and wait for it.
+
+        Raises:
+            EngineError: in the loop's own thread, which would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise EngineError("A callback of a request cannot wait for another answer.")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    @property
+    def ended(self) -> bool:
+        """Nothing runs here any more."""
+        return self._ended
 
     def submit(self, job: Job, work: Work) -> bool:
         """Start a request and return at once; False if the loop has ended."""

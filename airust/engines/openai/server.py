@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import openai
 from httpx2 import Timeout
 
+from airust.engines.base import Capabilities
 from airust.engines.openai.errors import translate
-from airust.engines.openai.kinds import KINDS, ServerKind, kind_of
+from airust.engines.openai.kinds import KINDS, ServerKind, kind_of, narrowed
 from airust.engines.remote import Patience, is_local
 from airust.types import AirustError, UserError
 
@@ -31,8 +32,9 @@ class Server:
     patience: Patience
     model: str
     kind: ServerKind
-    context: int | None = None  # tokens of prompt and answer, as vLLM tells
-    translates_ids: bool = False  # has vLLM's /detokenize
+    capabilities: Capabilities
+    context: int | None  # tokens of prompt and answer, as vLLM tells
+    beside_v1: bool = False  # /tokenize and /detokenize can be reached
     texts: dict[int, str] = field(default_factory=dict)  # of token ids that were translated
 
     async def post(self, path: str, **values: object) -> dict[str, Any]:
@@ -119,20 +121,30 @@ async def find(
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
         raise UserError(str(translate(error, url, patience.timeout_s))) from error
     names = [model.id for model in models]
-    found = KINDS["openai"] if url == OPENAI else kind_of([m.owned_by for m in models], names)
     chosen = _choose(name, names, url)
-    contexts = [getattr(m, "max_model_len", None) for m in models if m.id == chosen]
-    context = contexts[0] if contexts and isinstance(contexts[0], int) else None
-    server = Server(client, url, patience, chosen, KINDS.get(kind, found), context)
-    return replace(server, translates_ids=await _translates_ids(server))
+    found = KINDS["openai"] if url == OPENAI else kind_of([m.owned_by for m in models], names)
+    found = KINDS.get(kind, found)
+    card = next((m.to_dict() for m in models if m.id == chosen), {})
+    told, context = card.get("capabilities"), card.get("max_model_len")
+    server = Server(
+        client,
+        url,
+        patience,
+        chosen,
+        found,
+        narrowed(found.capabilities, told if isinstance(told, dict) else {}),
+        context if isinstance(context, int) else None,
+    )
+    return replace(server, beside_v1=await _is_whole(server))
 
 
-async def _translates_ids(server: Server) -> bool:
+async def _is_whole(server: Server) -> bool:
+    """Whether the server's additions can be reached; a gateway may let only /v1 through."""
     if not server.kind.token_ids:
         return False
     try:
         await server.learn_texts([0])
-    except (openai.OpenAIError, ValueError, KeyError):  # a gateway may let only /v1 through
+    except (openai.OpenAIError, ValueError, KeyError):
         return False
     return True
 

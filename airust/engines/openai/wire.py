@@ -25,14 +25,17 @@ SAMPLING = (
     "ignore_eos",
 )  # fields that every server calls as we do
 DEFAULTS = SamplingParams()
+# Any whole number is a seed for us. Servers take 32 or 64 bits, and llama-server holds some of
+# them for "none"; these numbers mean the same to all.
+SEEDS = 2**31
 ID_PREFIX = "token_id:"  # how vLLM writes a token where a text is not exact
 
 
-def body(request: Request, kind: ServerKind, ids_for_texts: bool) -> dict[str, object]:
+def body(request: Request, kind: ServerKind, beside_v1: bool) -> dict[str, object]:
     """Everything but the model and the prompt or messages.
 
     Args:
-        ids_for_texts: ask for token ids in the place of the texts of logprobs.
+        beside_v1: the server can be asked for the texts of token ids later.
 
     >>> from airust.engines.openai.kinds import KINDS
     >>> request = Request(prompt="hi", params=SamplingParams(max_tokens=5, stop=("x",)))
@@ -50,6 +53,8 @@ def body(request: Request, kind: ServerKind, ids_for_texts: bool) -> dict[str, o
     }
     for name in SAMPLING:
         value = getattr(params, name)
+        if name == "seed" and value is not None:
+            value %= SEEDS
         if name in kind.always or value != getattr(DEFAULTS, name):
             found[name] = value
     if params.stop:
@@ -66,7 +71,7 @@ def body(request: Request, kind: ServerKind, ids_for_texts: bool) -> dict[str, o
         found |= kind.regex(params.regex)
     if kind.token_ids:
         found["return_token_ids"] = True
-        if params.logprobs is not None and ids_for_texts:
+        if params.logprobs is not None and kind.ids_for_texts and beside_v1:
             found["return_tokens_as_token_ids"] = True
     return found
 

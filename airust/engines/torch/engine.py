@@ -29,6 +29,7 @@ from airust.engines.torch.job import Job
 from airust.engines.torch.scheduler import CLOSED, Scheduler
 from airust.engines.torch.score import score_tokens
 from airust.engines.torch.slots import FIRST_SLOTS, SlotCache, Slots
+from airust.engines.torch.steps import Work, plan
 from airust.gpt.checkpoint import load_model
 from airust.gpt.model import GPT
 from airust.gpt.tokenizer import Tokenizer
@@ -92,6 +93,7 @@ class TorchEngine(Engine):
     """
 
     name: ClassVar[str] = "torch"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         chat=True,
         raw_prompt=True,
@@ -159,6 +161,10 @@ class TorchEngine(Engine):
         """As in the base class."""
         return self._tokenizer.encode(text, add_special=False)
 
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class."""
+        return prompt_ids(request, self._tokenizer)
+
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
         ids = checked_ids(ids, self._tokenizer.vocab_size)
@@ -209,6 +215,11 @@ class TorchEngine(Engine):
 def _load(model: GPT, options: TorchOptions, dtype: torch.dtype, device: str) -> _Loaded:
     fast = FastGPT(model, dtype, device)
     cache = SlotCache(model.config, min(FIRST_SLOTS, options.max_batch), device=device)
+    # Kernels are compiled, or read from disk, at their first call: now, not in the first request.
+    step, _ = plan([Work(slot=0, start=0, tokens=[0], wanted=True)], cache)
+    for threads in (1, 2):
+        fast.forward(step, cache, threads)
+    cache.erase(0)
     slots = Slots(cache, options.max_batch, options.cache_mib << 20, options.prefix_cache)
     scheduler = Scheduler(fast, slots, options.max_queue, options.prefill_chunk, options.threads)
     return _Loaded(fast, slots, scheduler)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+TRIALS = 2  # of each count at first: the first step of a size also pays for its preparation
 FIRST_RETRY = 32  # steps until the slower count gets another chance
 LAST_RETRY = 4096  # each lost chance doubles the wait, up to this
 SMOOTHING = 0.2  # weight of the newest time; a single step may have been interrupted
@@ -19,6 +20,7 @@ class _Size:
     """What is known about steps of one size."""
 
     seconds: dict[int, float] = field(default_factory=dict)  # by thread count
+    trials: dict[int, int] = field(default_factory=dict)  # by thread count, up to TRIALS
     wait: int = FIRST_RETRY
     left: int = FIRST_RETRY  # steps until the next retry
 
@@ -44,7 +46,7 @@ class ThreadTuner:
             return 1
         size = self._sizes.setdefault(rows.bit_length(), _Size())
         for threads in (1, self.most):
-            if threads not in size.seconds:
+            if size.trials.get(threads, 0) < TRIALS:
                 return threads
         best = min(size.seconds, key=size.seconds.__getitem__)
         size.left -= 1
@@ -53,9 +55,10 @@ class ThreadTuner:
     def note(self, rows: int, threads: int, seconds: float) -> None:
         """How long that step took."""
         size = self._sizes.setdefault(rows.bit_length(), _Size())
-        before = size.seconds.get(threads)
-        if before is None:
-            size.seconds[threads] = seconds
+        before = size.seconds.get(threads, seconds)
+        if (trials := size.trials.get(threads, 0)) < TRIALS:
+            size.trials[threads] = trials + 1
+            size.seconds[threads] = min(before, seconds)
             return
         best = min(size.seconds, key=size.seconds.__getitem__)
         retried = threads != best and size.left <= 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from airust.engines.text import prompt_ids
 from airust.types import (
@@ -32,9 +32,9 @@ class OpenAIHandler(StubHandler):
             self.send_json(404, {"detail": "Not Found"})
         elif self.allowed():
             more: dict[str, Any] = {"object": "model", "created": 0, "owned_by": self.server.owner}
-            if self.server.owner == "vllm":
+            if self.server.owner in ("vllm", "airust"):
                 more["max_model_len"] = self.server.context
-            models = [{"id": name} | more for name in self.server.models]
+            models = [{"id": name} | more | self.server.card for name in self.server.models]
             self.send_json(200, {"object": "list", "data": models})
 
     def do_POST(self) -> None:
@@ -51,7 +51,10 @@ class OpenAIHandler(StubHandler):
             self.send_json(200, found)
         elif path == "/detokenize" and self.server.beside_v1:
             self.server.translated += len(body["tokens"])
-            self.send_json(200, {"prompt": self.text(body["tokens"])})
+            try:
+                self.send_json(200, {"prompt": self.server.engine.decode(body["tokens"])})
+            except UserError as error:
+                self.refuse(400, str(error))
         else:
             self.send_json(404, {"detail": "Not Found"})
 
@@ -65,9 +68,6 @@ class OpenAIHandler(StubHandler):
     def refuse(self, status: int, message: str, code: str | int | None = None) -> None:
         error = {"message": f"{message}.", "type": "BadRequestError", "param": None}
         self.send_json(status, {"error": error | {"code": code or status}})
-
-    def text(self, ids: list[int]) -> str:
-        return str(self.server.tokenizer.decode(ids, skip_special=False))  # type: ignore[attr-defined]
 
     def answer(self, body: dict[str, Any], chat: bool) -> None:
         if body["model"] not in self.server.models:
@@ -129,7 +129,9 @@ class OpenAIHandler(StubHandler):
             more["token_ids"] = [event.token_id]
         if event.logprob is not None and self.server.gives_logprobs:
             named = body.get("return_tokens_as_token_ids", False)
-            chosen = TopLogprob(event.token_id, self.text([event.token_id or 0]), event.logprob)
+            chosen = TopLogprob(
+                event.token_id, self.server.engine.decode([event.token_id or 0]), event.logprob
+            )
             more["logprobs"] = (_chat_logprobs if chat else _logprobs)(chosen, event.top, named)
         return _choice(event.text, chat, **more)
 
@@ -194,6 +196,7 @@ class OpenAIStub(Stub):
     counts = True  # usage, if it is asked for it
     gives_logprobs = True
     translated = 0  # tokens
+    card: ClassVar[dict[str, Any]] = {}  # more of each model in /v1/models
 
     @property
     def models(self) -> list[str]:

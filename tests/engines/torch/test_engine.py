@@ -165,8 +165,8 @@ def test_a_failing_step_fails_its_requests_and_nothing_else(
             raise RuntimeError("out of luck\nat line 5")
         return forward(*arguments)
 
-    monkeypatch.setattr(FastGPT, "forward", sometimes)
     with TorchEngine.load(model_dir, threads=1) as engine:
+        monkeypatch.setattr(FastGPT, "forward", sometimes)
         for _ in range(2):
             with pytest.raises(EngineError, match=r"^The torch engine failed: out of luck\.$"):
                 engine.generate(ids_request([40, 41], max_tokens=5))

@@ -26,8 +26,8 @@ def busy(rows: int, threads: int) -> float:
 
 def test_small_steps_one_thread_large_steps_all() -> None:
     tuner = ThreadTuner(2)
-    assert set(run(tuner, quiet, rows=1, n=30)[2:]) == {1}
-    assert set(run(tuner, quiet, rows=64, n=30)[2:]) == {2}
+    assert set(run(tuner, quiet, rows=1, n=30)[4:]) == {1}
+    assert set(run(tuner, quiet, rows=64, n=30)[4:]) == {2}
     assert tuner.choose(1) == 1
 
 
@@ -45,6 +45,18 @@ def test_one_interrupted_step_changes_nothing() -> None:
     run(tuner, quiet, rows=64, n=10)
     tuner.note(64, 2, 2 * quiet(64, 2))
     assert tuner.choose(64) == 2
+
+
+def test_a_slow_first_step_is_not_held_against_a_count() -> None:
+    tuner = ThreadTuner(2)
+    seen: set[int] = set()
+
+    def cold(rows: int, threads: int) -> float:
+        first = threads not in seen
+        seen.add(threads)
+        return quiet(rows, threads) * (500 if first else 1)
+
+    assert set(run(tuner, cold, rows=64, n=30)[4:]) == {2}
 
 
 def test_a_single_core() -> None:
