@@ -35,7 +35,8 @@ pub struct Config {
     pub norm_eps: f32,        // keeps RMSNorm from dividing by zero
     pub rope: Rope,           // how positions turn queries and keys
     pub qk_norm: bool,        // RMSNorm on queries and keys
-    pub qkv_bias: bool,       // biases on the three projections
+    pub qkv_bias: bool,       // biases on the three projections of attention
+    pub out_bias: bool,       // and on the one behind it
     pub fused: bool,          // the checkpoint holds q, k, v as one matrix, and gate, up as another
     pub tie_embeddings: bool, // the output projection is the embedding's matrix
 }
