@@ -198,8 +198,8 @@ def limits(results: Results) -> Sequence[str]:
         "bootstrap over launches, ratios are taken block by block.",
         f"'No difference' means inside the band in which the same engine, entered twice (the one "
         f"with {AA_SUFFIX.strip()}), differed from itself.",
-        "The decode rate of one stream is the slope between a short and a long answer, that of many "
-        "what they give together while all are under way. Neither holds prefill. Answers are "
+        "The decode rate of one stream is the slope between a short and a long answer, that of "
+        "many what they give together while all are under way. Neither holds prefill. Answers are "
         "greedy, go on after the end of text, and were compared token by token with the reference; "
         "an engine with a wrong answer has no figures.",
         "The share of the ceiling is that of min(S x bandwidth / bytes of the weights, matrix rate "
