@@ -41,8 +41,8 @@ def choose(
     >>> window = choose("Be brief.", talk, last_messages=2)
     >>> [message.content for message in window.messages], window.left_out
     (['Be brief.', 'three'], 2)
-    >>> choose(None, talk, last_messages=20, most_tokens=25).left_out
-    1
+    >>> choose(None, talk, last_messages=20, most_tokens=25).left_out  # no answer without question
+    2
     """
     first = () if not system else (Message("system", system),)
     kept = list(branch[-last_messages:])

@@ -108,7 +108,7 @@ def test_keys_are_stored_nowhere(locked: Settings):
     for suffix in ("", "-wal"):
         try:
             with open(path + suffix, "rb") as file:
-                assert secret.split("-")[2].encode() not in file.read()
+                assert secret.split("-", 2)[2].encode() not in file.read()
         except FileNotFoundError:
             assert suffix == "-wal"
 
