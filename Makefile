@@ -23,7 +23,7 @@ MEASURED := $(wildcard airust/bench/*.py airust/engines/*.py airust/engines/*/*.
             $(wildcard notebooks/reports/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help run train chat lab serve bench test test-full lock clean
+.PHONY: help run train chat lab serve bench candle test test-full lock clean
 help:  ## this list
 	@echo "airust: train a small GPT, take it apart, and run the same weights in Rust engines."
 	@echo
@@ -49,10 +49,8 @@ chat: $(MODEL)/eval.json  ## talk with MODEL in the terminal, through ENGINE
 lab: .venv/.installed  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-serve:  ## the web service (not there yet)
-	@echo "The web service is not part of this version yet; plans/MASTER_PLAN.md says when it comes."
-	@echo "Until then: make chat"
-	@exit 1
+serve: $(MODEL)/eval.json  ## serve MODEL over HTTP through ENGINE, on port 3000
+	@$(AIRUST) serve --model $(MODEL) --engine $(ENGINE)
 
 bench: $(MODEL)/.parity-proven  ## measure every installed engine again and write the report
 	$(WRITE_REPORT)
@@ -63,6 +61,8 @@ test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores
 
 test-full: .venv/.installed-llamacpp  ## what takes a compiler, a browser or a long run
 	$(BIN)/python -m pytest -m full $(ARGS)
+
+candle: .venv/.installed-candle  ## build and install the candle engine (needs cargo)
 
 lock: .venv/.installed-dev  ## constraints.txt anew from pyproject.toml (needs uv)
 	$(BIN)/python scripts/lock.py
@@ -91,6 +91,14 @@ clean:  ## remove caches and REPORT; .venv and runs/ stay
 .venv/.installed-llamacpp: .venv/.installed-dev
 	@if command -v c++ >/dev/null; then $(INSTALL) --extras dev,llamacpp; \
 	else echo "No C++ compiler here: llama.cpp is left out and its tests are skipped."; fi
+	@touch $@
+
+# Cargo keeps what it has built in crates/airust-candle/target.
+.venv/.installed-candle: .venv/.installed $(wildcard crates/airust-candle/*.toml crates/airust-candle/src/*.rs)
+	@command -v cargo >/dev/null || { echo "Error: there is no cargo here; install Rust first."; exit 1; }
+	$(BIN)/python -m pip install --quiet "maturin>=1.9"
+	cd crates/airust-candle && PATH="$(CURDIR)/$(BIN):$$PATH" \
+	    ../../$(BIN)/python -m pip install --no-build-isolation --no-deps .
 	@touch $@
 
 $(MODEL)/eval.json: | .venv/.installed

@@ -75,7 +75,9 @@ class SamplingParams:
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, what is added to its logit)
     seed: int | None = None  # the same seed and request give the same tokens
     stop: tuple[str, ...] = ()  # generation ends before the first of these strings
-    logprobs: int | None = None  # None = none; k = the chosen token's logprob and the top k
+    # None = none; k = the chosen token's logprob and the top k, as the model itself has them:
+    # before temperature, filters, penalties, bias and grammar.
+    logprobs: int | None = None
     json_schema: str | None = None  # constrain the output to this JSON schema
     regex: str | None = None  # constrain the output to this regular expression
     ignore_eos: bool = False  # generate max_tokens whatever the model says (benchmarks)

@@ -12,6 +12,7 @@ from airust.bench.runner import AA_SUFFIX
 from airust.bench.tables import NOTHING, number, table
 
 Results = dict[str, Any]
+BEYOND = 1.1  # times the ceiling: not to be believed
 DISAGREE = 1.25  # times: the decode rate against the streamed one
 
 
@@ -77,6 +78,14 @@ def titled_table(model: Results, metric: Metric) -> str:
 
 def notes(model: Results) -> list[str]:
     """What differs from the wish, and which figures were not measured but follow."""
+    titles = {metric.key: metric.title for metric in shown_metrics(model)}
+    beyond = [
+        f"{titles[key]}: {label} is above the measured ceiling ({found['share']:.0%}); noise, or a "
+        "ceiling measured in a slow phase of the machine."
+        for key, engines in model["shares"].items()
+        for label, found in engines.items()
+        if found["share"] > BEYOND
+    ]
     serial = {x["label"] for x in model["launches"] if x.get("batching") is False}
     few = min(model["parameters"]["streams"])
     return [
@@ -85,6 +94,7 @@ def notes(model: Results) -> list[str]:
             f"{label} answers one request after another: its rate at more streams is that at {few}."
             for label in sorted(serial)
         ),
+        *beyond,
     ]
 
 
@@ -188,9 +198,10 @@ def limits(results: Results) -> Sequence[str]:
         "bootstrap over launches, ratios are taken block by block.",
         f"'No difference' means inside the band in which the same engine, entered twice (the one "
         f"with {AA_SUFFIX.strip()}), differed from itself.",
-        "Decode rates are slopes between short and long answers of all streams together, without "
-        "prefill. Answers are greedy, go on after the end of text, and were compared token by "
-        "token with the reference; an engine with a wrong answer has no figures.",
+        "The decode rate of one stream is the slope between a short and a long answer, that of "
+        "many what they give together while all are under way. Neither holds prefill. Answers are "
+        "greedy, go on after the end of text, and were compared token by token with the reference; "
+        "an engine with a wrong answer has no figures.",
         "The share of the ceiling is that of min(S x bandwidth / bytes of the weights, matrix rate "
         "/ (2 x parameters)), both measured in this run; prefill has the second term alone.",
         "Every engine had room for all streams and for the longest request. Threads were chosen "

@@ -4,11 +4,16 @@ Definitions, the same for every engine and independent of how it reports tokens:
 
 * **time to first token**, s: from ``submit`` to the first event of a request for one new token;
 * **prefill rate**, tokens/s: prompt tokens / time to first token;
-* **decode rate** at S streams, tokens/s in total: (n2 - n1) / (t2 - t1), where S requests
-  submitted together gave n1 tokens in t1 seconds, and S others n2 tokens in t2 seconds. The slope
-  leaves out prefill and what a request costs once;
+* **decode rate** at one stream, tokens/s: (n2 - n1) / (t2 - t1), where one request gave n1 tokens
+  in t1 seconds and another n2 tokens in t2 seconds. The slope leaves out prefill and what a request
+  costs once, and knows nothing of single events;
 * **streamed rate** at one stream, tokens/s: (n - 1) / time between an answer's first event and
-  its last. It must agree with the decode rate, which knows nothing of single events;
+  its last. It must agree with the decode rate, or the events do not come when tokens do;
+* **decode rate** at S > 1 streams, tokens/s in total: tokens that came while all S answers were
+  under way, none waiting for its first token and none complete, / that time. A slope between two
+  batches would be the small difference of two long prefills. Where that time holds less than a
+  quarter of the tokens, because an engine does not advance S answers at once, it is what came
+  after the last answer had begun; where that is less than half, all tokens / all of the time;
 * **CPU time**, s: user and system time of all threads of the process.
 
 Token counts are the engine's own usage figures; whether they are true is checked against the
@@ -63,6 +68,8 @@ class BatchResult:
     seconds: float
     cpu_s: float
     answers: tuple[Answer, ...]
+    window_s: float = 0.0  # the part of the time in which the batch only decoded
+    window_tokens: float = 0.0  # that came in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +112,16 @@ def run_batch(engine: Engine, workload: Workload, batch: Batch) -> BatchResult:
     finished = threading.Semaphore(0)
     answers = tuple(Answer(number, batch.max_tokens) for number in batch.prompts)
     requests = [_request(engine, workload, answer) for answer in answers]
+    collectors: list[_Collector] = []
     cpu, start = time.process_time(), time.perf_counter()
     for answer, request in zip(answers, requests, strict=True):
-        collector = _Collector(answer, finished)
-        engine.submit(request, collector)
+        collectors.append(_Collector(answer, finished))
+        engine.submit(request, collectors[-1])
     for _ in answers:
         finished.acquire()
-    return BatchResult(time.perf_counter() - start, time.process_time() - cpu, answers)
+    seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    lines = [([c.start + t for t in c.times], c.answer.tokens) for c in collectors]
+    return BatchResult(seconds, cpu_s, answers, *decode_window(lines))
 
 
 def _request(engine: Engine, workload: Workload, answer: Answer) -> Request:
@@ -129,6 +139,7 @@ class _Collector:
     def __init__(self, answer: Answer, finished: threading.Semaphore) -> None:
         self.answer, self.finished = answer, finished
         self.pieces: list[str] = []
+        self.times: list[float] = []  # of token events, from the start
         self.start = time.perf_counter()
 
     def __call__(self, event: Event) -> None:
@@ -137,6 +148,7 @@ class _Collector:
             answer.first_s = now
         if isinstance(event, TokenEvent):
             self.pieces.append(event.text)
+            self.times.append(now)
             answer.token_ids.append(event.token_id)
             return
         answer.total_s, answer.text = now, "".join(self.pieces)
@@ -149,8 +161,40 @@ class _Collector:
         self.finished.release()
 
 
+def decode_window(lines: Sequence[tuple[Sequence[float], int]]) -> tuple[float, float]:
+    """The time in which a batch only decoded, and the tokens that came in it.
+
+    Where an engine reports runs of tokens, each event stands for as many.
+
+    >>> decode_window([([1.0, 2.0, 3.0, 4.0], 4), ([2.0, 3.0, 4.0, 5.0], 4)])
+    (2.0, 4.0)
+
+    Args:
+        lines: for each answer the times of its token events, and its tokens.
+    """
+    whole = sum(tokens for _, tokens in lines)
+    if not all(times for times, _ in lines) or not whole:
+        return 0.0, 0.0
+    begun = max(times[0] for times, _ in lines)
+    ends = [times[-1] for times, _ in lines]
+    for end, least in ((min(ends), whole / 4), (max(ends), whole / 2)):
+        inside = sum(
+            tokens * sum(begun < t <= end for t in times) / len(times) for times, tokens in lines
+        )
+        if inside >= least and end > begun:
+            return end - begun, inside
+    return 0.0, 0.0
+
+
+def steady_rate(batch: BatchResult) -> float | None:
+    """Tokens/s of many streams together; None where nothing came."""
+    if batch.window_s > 0:
+        return batch.window_tokens / batch.window_s
+    return _tokens(batch.answers) / batch.seconds or None
+
+
 def decode_rate(short: BatchResult, long: BatchResult) -> float | None:
-    """Tokens/s between two batches; None where noise made the longer one the faster."""
+    """Tokens/s between two answers; None where noise made the longer one the faster."""
     tokens = _tokens(long.answers) - _tokens(short.answers)
     seconds = long.seconds - short.seconds
     return tokens / seconds if tokens > 0 and seconds > 0 else None
@@ -169,9 +213,10 @@ def step_values(result: StepResult) -> dict[str, float]:
     """The metrics that one step gives: name -> value in the unit of ``results.METRICS``."""
     step, last = result.step, result.batches[-1]
     if step.kind == "decode":
-        rate = decode_rate(result.batches[0], last)
+        one = step.streams == 1
+        rate = decode_rate(result.batches[0], last) if one else steady_rate(last)
         values = {f"cpu_per_token_{step.streams}": last.cpu_s / max(1, _tokens(last.answers))}
-        if step.streams == 1 and (streamed := _streamed_rate(last.answers[0])):
+        if one and (streamed := _streamed_rate(last.answers[0])):
             values["streamed_1"] = streamed
         return values | ({f"decode_{step.streams}": rate} if rate else {})
     answer = last.answers[0]

@@ -17,6 +17,7 @@ GUESS_S = {
     "tune": 8.0,
     "launch": 15.0,
 }
+LAUNCH_PER_TRIAL = 2.5  # a timed launch takes so many times as long as one of the sweep, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ def seconds_for(keys: Iterable[Key], records: Sequence[Record]) -> float:
     """Seconds that steps will take. A key is [kind, model, engine, ...]; the nearest kin tells.
 
     >>> done = [{"key": ["tune", "tiny", "torch", 1], "seconds": 3.0}]
-    >>> seconds_for([["tune", "tiny", "torch", 2], ["tune", "large", "torch", 1]], done)
-    6.0
+    >>> seconds_for([["tune", "tiny", "torch", 2], ["launch", "tiny", "torch", 0]], done)
+    10.5
     """
     known: dict[tuple[str | int, ...], list[float]] = {}
     for record in records:
@@ -78,7 +79,12 @@ def seconds_for(keys: Iterable[Key], records: Sequence[Record]) -> float:
 
 
 def _expected(key: Key, known: dict[tuple[str | int, ...], list[float]]) -> float:
-    for length in (3, 2, 1):
-        if found := known.get(tuple(key[:length])):
-            return mean(found)
-    return GUESS_S[str(key[0])]
+    kind, *about = key[:3]
+    kin: list[tuple[float, tuple[str | int, ...]]] = [(1.0, (kind, *about))]
+    if kind == "launch":
+        kin.append((LAUNCH_PER_TRIAL, ("tune", *about)))
+    kin += [(1.0, (kind, *about[:1])), (1.0, (kind,))]
+    for factor, place in kin:
+        if found := known.get(place):
+            return factor * mean(found)
+    return GUESS_S[str(kind)]

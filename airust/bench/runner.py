@@ -161,7 +161,7 @@ def _values(
 
 def _step_result(values: dict[str, Any]) -> StepResult:
     batches = tuple(
-        BatchResult(b["seconds"], b["cpu_s"], tuple(Answer(**a) for a in b["answers"]))
+        BatchResult(**(b | {"answers": tuple(Answer(**a) for a in b["answers"])}))
         for b in values["batches"]
     )
     return StepResult(read_step(values["step"]), batches)
@@ -177,6 +177,8 @@ def _compact(step: dict[str, Any]) -> dict[str, Any]:
             {
                 "seconds": batch["seconds"],
                 "cpu_s": batch["cpu_s"],
+                "window_s": batch["window_s"],
+                "window_tokens": batch["window_tokens"],
                 "tokens": [answer["tokens"] for answer in batch["answers"]],
                 "first_s": [answer["first_s"] for answer in batch["answers"]],
                 "total_s": [answer["total_s"] for answer in batch["answers"]],

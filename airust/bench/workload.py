@@ -10,8 +10,8 @@ A launch works through *points*; each point is repeated, the first time as warm-
 =======  =========================================================================
 ttft     one request of ``prompt_tokens``, one new token
 prefill  one request of ``prefill_tokens``, one new token
-decode   S requests at once of ``prompt_tokens``; a quarter of the new tokens, then
-         S fresh ones with all of them: the slope between the two is the rate
+decode   one request of ``prompt_tokens`` and a quarter of the new tokens, then a
+         fresh one with all of them; or S requests at once with all of them
 =======  =========================================================================
 
 Many streams get shorter answers than a few: ``BATCH_TOKENS`` together, so that no batch takes
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # a worker reads prompts and must not pay for what its engine
 
 PointKind = Literal["ttft", "prefill", "decode"]
 ATTEMPTS = 200
-BATCH_TOKENS = 512  # of all answers of a batch, about
+BATCH_TOKENS = 2048  # of all answers of a batch, about
 HEADER_TOKENS = 16  # a reused prefix of at most this length is the ChatML header, not a cache hit
 
 
@@ -72,9 +72,9 @@ class WorkloadSpec:
             raise UserError("streams must be different numbers of at least 1.")
 
     def answer_tokens(self, streams: int) -> tuple[int, int]:
-        """New tokens of the two answers between which the decode rate is the slope.
+        """New tokens of a short and of a long answer.
 
-        >>> WorkloadSpec(new_tokens=64).answer_tokens(1), WorkloadSpec().answer_tokens(64)
+        >>> WorkloadSpec(new_tokens=64).answer_tokens(1), WorkloadSpec().answer_tokens(128)
         ((16, 64), (4, 16))
         """
         long = min(self.new_tokens, max(16, BATCH_TOKENS // streams))
@@ -103,7 +103,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One repeat of one point: one batch, or two for the slope of decoding."""
+    """One repeat of one point: one batch, or two for the slope of decoding one stream."""
 
     kind: PointKind
     streams: int
@@ -197,10 +197,9 @@ def make_workload(tokenizer: Tokenizer, spec: WorkloadSpec) -> Workload:
             if streams > 1 and repeat > (spec.batch_repeats or spec.repeats):
                 continue
             short, long = spec.answer_tokens(streams)
-            batches = [batch(streams, size, short)]
-            if not warmup:
-                batches.append(batch(streams, size, long))
-            steps.append(Step("decode", streams, warmup, tuple(batches)))
+            answers = (short,) if warmup else (short, long) if streams == 1 else (long,)
+            batches = tuple(batch(streams, size, tokens) for tokens in answers)
+            steps.append(Step("decode", streams, warmup, batches))
     prompts = make_prompts(tokenizer, lengths, spec.seed)
     return Workload(spec, prompts, tuple(steps))
 

@@ -31,6 +31,8 @@ COMMANDS = (
     "replay",
     "bench",
     "report",
+    "serve",
+    "keys",
     "doctor",
 )
 

@@ -127,7 +127,7 @@ def with_system(question: str, system: str | None) -> tuple[Message, ...]:
     return (*first, Message("user", question))
 
 
-def open_engine(engine: str, model: str | None) -> Engine:
+def open_engine(engine: str, model: str | None, **more: object) -> Engine:
     """Load a model into an engine, NAME or NAME:OPTION=VALUE,... The dummy needs no model.
 
     Raises:
@@ -140,7 +140,7 @@ def open_engine(engine: str, model: str | None) -> Engine:
     name, options = parse_spec(engine)
     source = _source(name, model)
     with Console(stderr=True, markup=False).status(f"Loading {source} into {name} ..."):
-        return load_engine(name, source, **options)
+        return load_engine(name, source, **options | more)
 
 
 def _source(engine: str, model: str | None) -> str | Path:

@@ -146,6 +146,19 @@ class Engine(ABC):
         """
         raise UnsupportedError(f"The engine '{self.name}' does not tell how it tokenises.")
 
+    def prompt_ids(self, request: Request) -> list[int]:
+        """The token ids that a request goes on from: chat form and added tokens included.
+
+        Raises:
+            UnsupportedError: the engine does not tell.
+            UserError: the request is not valid.
+        """
+        if request.token_ids is not None:
+            return list(request.token_ids)
+        if request.prompt is not None:
+            return self.encode(request.prompt)
+        raise UnsupportedError(f"The engine '{self.name}' does not tell its chat form.")
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, control tokens spelled out and broken UTF-8 as U+FFFD.
 

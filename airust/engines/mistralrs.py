@@ -178,7 +178,7 @@ class MistralRsEngine(WorkerEngine[Prepared]):
             )
         self.decode([token_id for token_id, _ in params.logit_bias])  # refuses unknown tokens
         _grammar(params)
-        prompt = fit_prompt(request, self._prompt_ids, self._context)
+        prompt = fit_prompt(request, self.prompt_ids, self._context)
         if prompt.request.token_ids == request.token_ids:
             return Prepared(self._prompt_text(prompt.request), prompt)
         return self._cut(prompt)
@@ -196,7 +196,7 @@ class MistralRsEngine(WorkerEngine[Prepared]):
                 )
         return Prepared(self._text_of(prompt.ids), prompt)
 
-    def _prompt_ids(self, request: Request) -> list[int]:
+    def prompt_ids(self, request: Request) -> list[int]:
         return list(request.token_ids or self._tokenize(self._prompt_text(request)))
 
     def _prompt_text(self, request: Request) -> str:

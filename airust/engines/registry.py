@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata, util
@@ -30,11 +31,12 @@ class BuiltIn:
 
     target: str  # module:class
     libraries: dict[str, str]  # module: its name at PyPI; the first one's version is the engine's
-    install: str  # what to give to pip
+    install: str  # what to give to pip; of what is built here, the command that builds it
     description: str
     formats: str  # what it loads
     capabilities: Capabilities  # as the class says; repeated so that listing imports nothing
     remote: bool = False  # asks a server for a model that it serves, and loads no files
+    builder: str | None = None  # the program that builds it here; None: pip installs it
 
 
 BUILT_INS: dict[str, BuiltIn] = {
@@ -139,6 +141,29 @@ BUILT_INS: dict[str, BuiltIn] = {
             ignore_eos=True,
             trim=True,
         ),
+    ),
+    "candle": BuiltIn(
+        target="airust.engines.candle:CandleEngine",
+        libraries={"airust_candle": "airust-candle"},
+        install="make candle",
+        description="our own model in Rust, on candle",
+        formats="safetensors folder, hub name",
+        capabilities=Capabilities(
+            raw_prompt=True,
+            token_ids=True,
+            logprobs=True,
+            seed=True,
+            json_schema=True,
+            regex=True,
+            batching=True,
+            min_p=True,
+            repetition_penalty=True,
+            penalties=True,
+            logit_bias=True,
+            ignore_eos=True,
+            trim=True,
+        ),
+        builder="cargo",
     ),
     "openai": BuiltIn(
         target="airust.engines.openai:OpenAIEngine",
@@ -335,7 +360,11 @@ def _missing(row: BuiltIn) -> tuple[str, ...]:
 
 
 def _hint(row: BuiltIn) -> str:
-    return f"pip install {row.install}"
+    if row.builder is None:
+        return f"pip install {row.install}"
+    if shutil.which(row.builder) is None:
+        return f"{row.install}  # {row.builder} is missing here; it comes with Rust (rustup.rs)"
+    return row.install
 
 
 def _version(distribution: str) -> str | None:

@@ -11,7 +11,7 @@ import contextlib
 import copy
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -101,7 +101,9 @@ class TransformersEngine(WorkerEngine[Prepared]):
             "compile": compile_step,
         }
         self._eos = _as_ids(model.generation_config.eos_token_id) or _as_ids(config.eos_token_id)
-        self._grammars = Grammars(self._vocabulary, self._vocab_size)
+        size, eos, lock = self._vocab_size, self._eos, self._tokenizing
+        # Not a method: nothing here may hold the engine, so that a forgotten one is freed.
+        self._grammars = Grammars(lambda: _vocabulary(tokenizer, lock, size, eos), size)
 
     @classmethod
     def load(cls, model: str | Path, **options: object) -> Self:
@@ -147,23 +149,15 @@ class TransformersEngine(WorkerEngine[Prepared]):
 
     def prepare(self, request: Request) -> Prepared:
         """The prompt's token ids, by the model's own chat template."""
-        prompt, params = fit_prompt(request, self._prompt_ids, self._context), request.params
+        prompt, params = fit_prompt(request, self.prompt_ids, self._context), request.params
         return Prepared(
             prompt,
             Adjustments(params, prompt.ids, self._vocab_size, self._model.device),
             self._grammars.constraint(params),
         )
 
-    def _vocabulary(self) -> Vocabulary:
-        if not self._tokenizer.is_fast:
-            raise ValueError("it has no tokenizer.json")
-        with self._tokenizing:
-            backend = copy.copy(self._tokenizer.backend_tokenizer)
-        backend.no_padding()
-        backend.no_truncation()
-        return read_vocabulary(backend.to_str(), self._vocab_size, self._eos)
-
-    def _prompt_ids(self, request: Request) -> list[int]:
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class, by the model's own chat template."""
         if request.token_ids is not None:
             return checked_ids(request.token_ids, self._vocab_size)
         with self._tokenizing:
@@ -304,6 +298,18 @@ class TransformersEngine(WorkerEngine[Prepared]):
         """Cancel what runs and free the model."""
         super().close()
         self._model = self._step = self._cache = None
+
+
+def _vocabulary(
+    tokenizer: Any, tokenizing: threading.Lock, size: int, eos: Iterable[int]
+) -> Vocabulary:
+    if not tokenizer.is_fast:
+        raise ValueError("it has no tokenizer.json")
+    with tokenizing:
+        backend = copy.copy(tokenizer.backend_tokenizer)
+    backend.no_padding()
+    backend.no_truncation()
+    return read_vocabulary(backend.to_str(), size, eos)
 
 
 @contextlib.contextmanager

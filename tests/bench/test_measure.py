@@ -16,6 +16,7 @@ from airust.bench.measure import (
     BatchResult,
     StepResult,
     decode_rate,
+    decode_window,
     run_batch,
     run_workload,
     step_values,
@@ -124,7 +125,9 @@ def test_a_slow_engine_has_one_timed_repeat_of_every_point(
 
 
 def _batch(tokens: int, seconds: float, count: int = 1) -> BatchResult:
-    answers = (Answer(0, tokens, tokens=tokens, prompt_tokens=60, first_s=0.5),) * count
+    answers = (
+        Answer(0, tokens, tokens=tokens, prompt_tokens=60, first_s=0.5, total_s=4.5),
+    ) * count
     return BatchResult(seconds, 2 * seconds, answers)
 
 
@@ -133,13 +136,33 @@ def test_the_decode_rate_is_a_slope() -> None:
     assert decode_rate(_batch(10, 2.0, 4), _batch(40, 5.0, 4)) == pytest.approx(40.0)
 
 
+def test_the_window_holds_what_comes_while_all_answers_are_under_way() -> None:
+    """Two begin at 1 and 3 s, a token a second each; the first one ends at 8 s."""
+    first, second = list(range(1, 9)), list(range(3, 11))
+    assert decode_window([(first, 8), (second, 8)]) == (5, 10)
+    # an event stands for a run of three tokens
+    assert decode_window([(first, 24), (second, 24)]) == (5, 30)
+
+
+def test_an_engine_that_never_advances_all_answers_is_measured_behind_the_last_beginning() -> None:
+    """Of three answers one is over when the last one begins."""
+    lines = [([1.0, 2.0], 2), ([2.0, 3.0, 4.0, 5.0], 4), ([3.0, 4.0, 5.0, 6.0], 4)]
+    assert decode_window(lines) == (3.0, 5.0)
+
+
+def test_answers_one_after_another_have_no_window() -> None:
+    assert decode_window([([1.0, 2.0, 3.0], 3), ([4.0, 5.0, 6.0], 3)]) == (0.0, 0.0)
+    assert decode_window([([], 0), ([1.0], 1)]) == (0.0, 0.0)
+    assert decode_window([([1.0], 1), ([1.0], 1)]) == (0.0, 0.0)
+
+
 def test_noise_gives_no_rate_rather_than_a_wrong_one() -> None:
     assert decode_rate(_batch(10, 2.0), _batch(40, 1.9)) is None
     assert decode_rate(_batch(10, 2.0), _batch(10, 3.0)) is None
 
 
-def _result(kind: str, *batches: BatchResult) -> StepResult:
-    step = Step("decode", 4, False, (Batch((0,), 1),) * len(batches))
+def _result(kind: str, *batches: BatchResult, streams: int = 4) -> StepResult:
+    step = Step("decode", streams, False, (Batch((0,), 1),) * len(batches))
     return StepResult(replace(step, kind=kind), batches)  # type: ignore[arg-type]
 
 
@@ -149,12 +172,20 @@ def _result(kind: str, *batches: BatchResult) -> StepResult:
         (lambda: _result("ttft", _batch(1, 0.6)), {"ttft": 0.5}),
         (lambda: _result("prefill", _batch(1, 0.6)), {"prefill": 120.0}),
         (
-            lambda: _result("decode", _batch(10, 2.0, 4), _batch(40, 5.0, 4)),
-            {"decode_4": 40.0, "cpu_per_token_4": 10 / 160},
+            lambda: _result("decode", _batch(10, 2.0), _batch(40, 5.0), streams=1),
+            {"decode_1": 10.0, "streamed_1": 39 / 4.0, "cpu_per_token_1": 10 / 40},
         ),
         (
-            lambda: _result("decode", _batch(10, 2.0), _batch(40, 1.0)),
-            {"cpu_per_token_4": 2 / 40},
+            lambda: _result("decode", _batch(10, 2.0), _batch(40, 1.0), streams=1),
+            {"streamed_1": 39 / 4.0, "cpu_per_token_1": 2 / 40},
+        ),
+        (
+            lambda: _result("decode", replace(_batch(40, 5.0, 4), window_s=2.0, window_tokens=90)),
+            {"decode_4": 45.0, "cpu_per_token_4": 10 / 160},
+        ),
+        (
+            lambda: _result("decode", _batch(40, 5.0, 4)),
+            {"decode_4": 32.0, "cpu_per_token_4": 10 / 160},
         ),
     ],
 )

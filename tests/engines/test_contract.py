@@ -545,7 +545,7 @@ def test_a_bad_grammar_is_refused_before_any_event(
 ) -> None:
     if "regex" in params and not subject.engine.capabilities.regex:
         return
-    if subject.engine.name in REMOTE:  # it is the server that refuses
+    if BUILT_INS[subject.engine.name].remote:  # it is the server that refuses
         return
     events: list[Event] = []
     with pytest.raises(UserError, match=r"^The (JSON schema|regular expression) [^\n]*\.$"):

@@ -143,7 +143,7 @@ def test_bad_options_are_one_sentence(
     ("owner", "others", "kind"),
     [
         ("vllm", (), "vllm"),
-        ("airust", (), "airust"),
+        ("airust", (), "vllm"),
         ("llamacpp", (), "llamacpp"),
         ("local", ("default",), "mistralrs"),
         ("library", (), "ollama"),
@@ -156,7 +156,7 @@ def test_the_server_tells_who_it_is(
     openai_stub.owner, openai_stub.others = owner, others
     with load(openai_stub) as engine:
         assert engine.settings["server"] == kind
-        assert engine.capabilities.token_ids == (kind in ("vllm", "airust", "llamacpp"))
+        assert engine.capabilities.token_ids == (kind in ("vllm", "llamacpp"))
         assert engine.generate(chat()).text == RECITED * 2
     with load(openai_stub, server="vllm") as engine:
         assert engine.settings["server"] == "vllm"
@@ -171,9 +171,7 @@ def test_our_own_service_tells_what_its_engine_can_do(openai_stub: OpenAIStub) -
         assert (engine.capabilities.seed, engine.capabilities.logprobs) == (False, True)
         with pytest.raises(UnsupportedError, match="does not support a seed"):
             engine.generate(chat(seed=1))
-        *_, last = engine.generate(chat(max_tokens=10, logprobs=2)).tokens
-        assert last.top[0].token_id == last.token_id is not None
-    assert "return_tokens_as_token_ids" not in openai_stub.bodies[-1]  # it would refuse that
+        assert engine.generate(chat(logprobs=1)).text == RECITED * 2
 
 
 def test_what_a_server_would_ignore_is_refused(openai_stub: OpenAIStub) -> None:
@@ -357,6 +355,16 @@ def test_chat_logprobs_have_ids_and_texts(openai_stub: OpenAIStub) -> None:
     assert answer.tokens[-1].top[0].text == RECITED[-1]
     assert again.tokens == answer.tokens
     assert openai_stub.translated == asked  # each id is asked for once
+
+
+def test_tokens_that_come_together_keep_their_texts(openai_stub: OpenAIStub) -> None:
+    with load(openai_stub) as engine:
+        apart = engine.generate(chat(logprobs=2))
+        openai_stub.together = True
+        assert engine.generate(chat(logprobs=2)).tokens[-3:] == apart.tokens[-3:]
+        plain = engine.generate(chat())
+    assert [token.token_id for token in plain.tokens] == [t.token_id for t in apart.tokens]
+    assert [token.text for token in plain.tokens] == [""] * 19 + [RECITED * 2]
 
 
 def test_behind_a_gateway_alternatives_are_texts_only(openai_stub: OpenAIStub) -> None:

@@ -148,6 +148,11 @@ class LlamaCppEngine(Engine):
         self._check_open()
         return self._tokenizer.encode(text, add_special=False)
 
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class."""
+        self._check_open()
+        return prompt_ids(request, self._tokenizer)
+
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
         self._check_open()

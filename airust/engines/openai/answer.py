@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,18 +34,24 @@ class Answer:
         if not piece.tokens:
             events = [TokenEvent(piece.text)] if piece.text else []
         else:
-            rivals = [rival for token in piece.tokens for rival in token.top[: self.top_k or 0]]
-            await self.server.learn_texts(
-                rival.token_id
-                for rival in rivals
-                if rival.text is None and rival.token_id is not None
-            )
+            await self.server.learn_texts(self._untold(piece.tokens))
             events = [_event(token, self.top_k, self.server.texts) for token in piece.tokens]
-            # A chunk's text is put to its last token: it may have waited for that one.
-            events[-1] = replace(events[-1], text=piece.text)
+            own = [_text(token.chosen, self.server.texts) for token in piece.tokens]
+            texts = shared_out(piece.text, own)
+            events = [replace(e, text=text) for e, text in zip(events, texts, strict=True)]
         self.tokens += len(events)
         self._logprobs = self._logprobs or any(event.logprob is not None for event in events)
         return events
+
+    def _untold(self, tokens: Iterable[wire.Token]) -> set[int]:
+        """Ids whose texts are needed and were not told."""
+        named = (
+            entry
+            for token in tokens
+            if self.top_k is not None and token.chosen is not None
+            for entry in (token.chosen, *token.top[: self.top_k])
+        )
+        return {e.token_id for e in named if e.text is None and e.token_id is not None}
 
     def cancelled(self) -> Outcome:
         """The outcome of an answer that nobody waited for."""
@@ -87,8 +93,32 @@ def _event(token: wire.Token, top_k: int | None, texts: Mapping[int, str]) -> To
     for rival in token.top[:top_k]:
         if rival == token.chosen:  # where only texts are told, the chosen one's id is still known
             rival = replace(rival, token_id=token.token_id)
-        text = rival.text
-        if text is None and rival.token_id is not None:
-            text = texts[rival.token_id]
-        top.append(TopLogprob(rival.token_id, text or "", rival.logprob))
+        top.append(TopLogprob(rival.token_id, _text(rival, texts), rival.logprob))
     return TokenEvent("", token.token_id, token.chosen.logprob, tuple(top))
+
+
+def _text(token: wire.Alternative | None, texts: Mapping[int, str]) -> str:
+    """A token's own text, which may be a part of a character; "" where it is not known."""
+    if token is None or token.text is not None:
+        return "" if token is None else token.text or ""
+    return "" if token.token_id is None else texts.get(token.token_id, "")
+
+
+def shared_out(text: str, own: Sequence[str]) -> list[str]:
+    """The text of a chunk, given to its tokens by what each is alone.
+
+    From the end, as far as they agree. What is left goes to the last token before, for which it
+    may have waited: a character whose parts are several tokens, or what could be a stop string.
+
+    >>> shared_out("水ab", ["\ufffd", "\ufffd", "\ufffd", "a", "b"])
+    ['', '', '水', 'a', 'b']
+    """
+    shares = [""] * len(own)
+    for place in range(len(own) - 1, 0, -1):
+        if not own[place] or not text.endswith(own[place]):
+            shares[place] = text
+            return shares
+        shares[place] = own[place]
+        text = text.removesuffix(own[place])
+    shares[0] = text
+    return shares

@@ -29,8 +29,7 @@ class ServerKind:
     always: tuple[str, ...] = ()  # sampling settings that are sent even if they change nothing
     chat_limit: str = "max_tokens"  # the field for max_tokens in a chat request
     prompt_schema: bool = False  # response_format for raw prompts too
-    token_ids: bool = False  # vLLM's return_token_ids, /tokenize and /detokenize
-    ids_for_texts: bool = False  # vLLM's return_tokens_as_token_ids
+    token_ids: bool = False  # vLLM's return_token_ids and the like, /tokenize and /detokenize
     regex: Callable[[str], dict[str, object]] = lambda pattern: {}
 
 
@@ -51,7 +50,7 @@ KINDS = {
             ),
             chat_limit="max_completion_tokens",  # its newer models refuse max_tokens
         ),
-        # vLLM from 0.12 on.
+        # vLLM from 0.12 on, and `airust serve`, which lists what its engine cannot do of this.
         ServerKind(
             "vllm",
             Capabilities(
@@ -71,28 +70,7 @@ KINDS = {
             always=("top_p", "top_k", "min_p", "repetition_penalty", "ignore_eos"),
             prompt_schema=True,
             token_ids=True,
-            ids_for_texts=True,
             regex=lambda pattern: {"structured_outputs": {"regex": pattern}},
-        ),
-        # `airust serve`. It lists what its engine can do, and that is this at most.
-        ServerKind(
-            "airust",
-            Capabilities(
-                raw_prompt=True,
-                token_ids=True,
-                logprobs=True,
-                seed=True,
-                json_schema=True,
-                batching=True,
-                min_p=True,
-                repetition_penalty=True,
-                penalties=True,
-                logit_bias=True,
-                ignore_eos=True,
-            ),
-            always=("top_p", "top_k", "min_p", "repetition_penalty", "ignore_eos"),
-            prompt_schema=True,
-            token_ids=True,
         ),
         # Its penalties count the prompt's tokens too, in a window of 64: not the contract's.
         ServerKind(
@@ -136,7 +114,7 @@ KINDS = {
         ServerKind("other", Capabilities(raw_prompt=True, logprobs=True, top_k=False)),
     )
 }
-OWNERS = {"vllm": "vllm", "airust": "airust", "llamacpp": "llamacpp", "library": "ollama"}
+OWNERS = {"vllm": "vllm", "airust": "vllm", "llamacpp": "llamacpp", "library": "ollama"}
 
 
 def kind_of(owners: Sequence[str], models: Sequence[str]) -> ServerKind:

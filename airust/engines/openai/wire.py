@@ -71,7 +71,7 @@ def body(request: Request, kind: ServerKind, beside_v1: bool) -> dict[str, objec
         found |= kind.regex(params.regex)
     if kind.token_ids:
         found["return_token_ids"] = True
-        if params.logprobs is not None and kind.ids_for_texts and beside_v1:
+        if params.logprobs is not None and beside_v1:
             found["return_tokens_as_token_ids"] = True
     return found
 

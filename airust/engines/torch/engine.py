@@ -87,9 +87,12 @@ class TorchEngine(Engine):
     It loads our own folders and those of the Llama, Qwen2, Qwen3 and Phi-3 families, with their own
     chat templates and end tokens.
 
-    The same request with the same seed gives the same tokens whatever else runs. One reservation:
-    matrix libraries add in another order for another number of rows, so logits differ in their
-    last bits, and tokens that are tied that closely may change places.
+    The same request with the same seed gives the same tokens whatever else runs, with float32
+    weights. What else runs decides which way a step takes (few rows or many, a prompt in which
+    chunks, a beginning from the cache), and each way adds in its own order: logits differ in their
+    last bits, which moves a token only if it is tied that closely. With bfloat16 or int8 weights
+    every layer rounds, a last bit becomes a thousandth, and sampled answers do depend on their
+    company; so may greedy ones, at near ties.
     """
 
     name: ClassVar[str] = "torch"
@@ -160,6 +163,10 @@ class TorchEngine(Engine):
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
         return self._tokenizer.encode(text, add_special=False)
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class."""
+        return prompt_ids(request, self._tokenizer)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""

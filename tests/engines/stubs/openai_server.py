@@ -92,11 +92,15 @@ class OpenAIHandler(StubHandler):
             self.begin("text/event-stream; charset=utf-8")
             if chat:
                 self.send(_choice({"role": "assistant", "content": ""}, True))
-            event = first
+            event, held = first, list[dict[str, Any]]()
             while event is not None:
-                if isinstance(event, TokenEvent):
+                if isinstance(event, TokenEvent) and self.server.together:
+                    held.append(self.choice(event, body, chat))
+                elif isinstance(event, TokenEvent):
                     self.send(self.choice(event, body, chat))
                 elif isinstance(event, DoneEvent):
+                    if held:
+                        self.send(_merged(held))
                     reason = self.server.reason
                     reason = event.finish_reason if reason is None else reason or None
                     self.send(_choice("", chat, finish_reason=reason))
@@ -141,6 +145,18 @@ def _choice(text: str | dict[str, str], chat: bool, **more: Any) -> dict[str, An
     if isinstance(text, dict):
         shown = {"delta": text}
     return {"choices": [{"index": 0, "finish_reason": None, **shown, **more}]}
+
+
+def _merged(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several tokens of a chat answer as one chunk."""
+    choices = [chunk["choices"][0] for chunk in chunks]
+    entries = [entry for c in choices for entry in c.get("logprobs", {}).get("content", ())]
+    return _choice(
+        "".join(c["delta"]["content"] for c in choices),
+        True,
+        token_ids=[token for c in choices for token in c.get("token_ids", ())],
+        logprobs={"content": entries} if entries else None,
+    )
 
 
 def _name(token: TopLogprob, as_id: bool) -> str:
@@ -196,6 +212,7 @@ class OpenAIStub(Stub):
     counts = True  # usage, if it is asked for it
     gives_logprobs = True
     translated = 0  # tokens
+    together = False  # all tokens of a chat answer come in one chunk
     card: ClassVar[dict[str, Any]] = {}  # more of each model in /v1/models
 
     @property

@@ -1,0 +1,1 @@
+"""What outlives the process: sessions and keys, in SQLite or PostgreSQL through SQLAlchemy."""

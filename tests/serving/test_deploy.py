@@ -1,0 +1,102 @@
+"""Dockerfile, compose, Kubernetes and the dashboard, as far as they can be checked without them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from airust.engines.base import Engine
+from airust.serving import create_app
+from airust.settings import Settings, load_settings
+from tests.serving.conftest import client_of
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+def test_what_the_dockerfile_copies_exists_and_is_not_ignored():
+    kept = set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE))
+    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, flags=re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+            assert source in kept, f".dockerignore leaves {source} out"
+
+
+def test_the_image_is_bound_to_a_version_and_no_root():
+    for image in re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE):
+        assert ":" in image
+        assert not image.endswith(":latest")
+    last = DOCKERFILE.rpartition("FROM ")[2]
+    assert re.search(r"^USER (?!root)\w+", last, flags=re.MULTILINE)
+    assert "HEALTHCHECK" in last
+    assert "ADD " not in DOCKERFILE
+
+
+def environment_of(text: str) -> dict[str, str]:
+    return dict(re.findall(r"(AIRUST_\w+?)=(\S+)", text))
+
+
+def test_the_environment_of_the_image_and_of_compose_is_known():
+    settings = load_settings(environment=environment_of(DOCKERFILE))
+    assert settings.keys.required
+    composed = COMPOSE["services"]["airust"]["environment"]
+    assert load_settings(environment=composed).limits.storage_url.startswith("redis://")
+
+
+def test_compose_mounts_what_is_there_and_waits_long_enough():
+    for service in COMPOSE["services"].values():
+        assert "build" in service or ":" in service["image"]
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            if source.startswith("./") and not source.startswith("./runs/"):
+                assert (ROOT / source).exists(), source
+            elif not source.startswith("./"):
+                assert source in COMPOSE["volumes"]
+        for other in service.get("depends_on", ()):
+            assert other in COMPOSE["services"]
+    grace = int(COMPOSE["services"]["airust"]["stop_grace_period"].rstrip("s"))
+    assert grace > Settings().server.drain_timeout_s
+
+
+def test_kubernetes_probes_and_waits():
+    documents = list(yaml.safe_load_all((ROOT / "deploy/kubernetes/airust.yaml").read_text()))
+    pod = documents[0]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert pod["terminationGracePeriodSeconds"] > Settings().server.drain_timeout_s
+    load_settings(environment={entry["name"]: "x" for entry in container["env"]})
+    assert documents[1]["spec"]["selector"] == documents[0]["spec"]["selector"]["matchLabels"]
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(torch_engine: Engine, settings: Settings):
+    async def metrics() -> str:
+        async with client_of(create_app({"m": torch_engine}, settings)) as client:
+            await client.post("/infer", json={"prompt": "x", "max_tokens": 2})
+            await client.post("/infer", json={})
+            return (await client.get("/metrics")).text
+
+    known = set(re.findall(r"^(\w+)", asyncio.run(metrics()), flags=re.MULTILINE))
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboards/airust.json").read_text())
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\b((?:airust|process)_\w+)\b", target["expr"])
+    }
+    assert len(asked) > 8
+    assert asked <= known
+
+
+def test_prometheus_asks_the_service():
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    target = config["scrape_configs"][0]["static_configs"][0]["targets"][0]
+    host, port = target.split(":")
+    assert host in COMPOSE["services"]
+    assert int(port) == Settings().server.port
