@@ -65,6 +65,7 @@ class CandleEngine(WorkerEngine[Prepared]):
     """A model in candle, on the CPU."""
 
     name: ClassVar[str] = "candle"
+    sampler: ClassVar[str] = "airust.gpt.sampling"
     capabilities: ClassVar[Capabilities] = Capabilities(
         raw_prompt=True,
         token_ids=True,
@@ -87,8 +88,6 @@ class CandleEngine(WorkerEngine[Prepared]):
         super().__init__(workers)
         self._model, self._tokenizer, self._settings = model, tokenizer, settings
         self._context, self._vocab_size = int(model.context), int(model.vocab_size)
-        # The models of candle-transformers take a prompt in one piece.
-        self._chunk = CHUNK if model.own else self._context
         self._eos = frozenset(tokenizer.eos_ids)
         self._grammars = Grammars(lambda: tokenizer.vocabulary(self._vocab_size), self._vocab_size)
 
@@ -134,7 +133,11 @@ class CandleEngine(WorkerEngine[Prepared]):
 
     def encode(self, text: str) -> list[int]:
         """As in the base class."""
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode(text, add_special=False)
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class."""
+        return prompt_ids(request, self._tokenizer)
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class."""
@@ -144,15 +147,15 @@ class CandleEngine(WorkerEngine[Prepared]):
     def prepare(self, request: Request) -> Prepared:
         """Token ids that fit into the context, and a grammar if the request has one."""
         params = request.params
-        prompt = fit_prompt(request, lambda r: prompt_ids(r, self._tokenizer), self._context)
+        prompt = fit_prompt(request, self.prompt_ids, self._context)
         adjust = Adjustments(params, prompt.ids, self._vocab_size)
         return Prepared(prompt, adjust, self._grammars.constraint(params))
 
     @torch.inference_mode()
     def answer(self, prepared: Prepared, job: Job) -> Outcome:
         """Prefill, then one token a step."""
-        params = job.request.params
-        stream, count = TextStream(self._tokenizer.decode, params.stop), 0
+        params, decode = job.request.params, self._tokenizer.decode
+        stream, count = TextStream(decode, params.stop, self._tokenizer.whole), 0
         reason: FinishReason = "length"
         for token, logits in self._tokens(prepared, job):
             count += 1
@@ -171,21 +174,16 @@ class CandleEngine(WorkerEngine[Prepared]):
 
     def _tokens(self, prepared: Prepared, job: Job) -> Iterator[tuple[int, Tensor | None]]:
         """Each chosen token, with the logits (V) that it was chosen from where they are needed."""
-        prompt, params = prepared.prompt, job.request.params
-        sequence = self._model.sequence(len(prompt.ids) + prompt.limit)
-        last = (len(prompt.ids) - 1) // self._chunk * self._chunk
-        for start in range(0, last, self._chunk):
-            if job.cancelled:
-                return
-            _step(sequence.greedy, prompt.ids[start : start + self._chunk])
-        chooser = _Chooser(sequence, prepared, params)
-        fresh = prompt.ids[last:]
+        prompt, chooser = prepared.prompt, _Chooser(prepared, job.request.params)
+        text = _Text(self._model, prompt.ids, prompt.limit)
         for _ in range(prompt.limit):
+            while not job.cancelled and text.prefill():
+                pass
             if job.cancelled:
                 return
-            token, logits = chooser.next(fresh)
+            token, logits = chooser.next(text)
             yield token, logits
-            fresh = [token]
+            text.ids.append(token)
 
     def _event(self, token: int, logits: Tensor | None, text: str, k: int | None) -> TokenEvent:
         if logits is None or k is None:
@@ -208,11 +206,10 @@ class CandleEngine(WorkerEngine[Prepared]):
         if not continuation_ids:
             return []
         new_token_limit(len(ids) - 1, SamplingParams(), self._context)
-        sequence, scores = self._model.sequence(len(ids) - 1), []
-        for start in range(0, len(ids) - 1, CHUNK):
-            chunk = ids[start : min(start + CHUNK, len(ids) - 1)]
-            rows = _numbers(_step(sequence.logits, chunk, all=True)).view(len(chunk), -1)
-            for at, row in enumerate(rows, start + 1):  # the row is about the token at this place
+        text, scores = _Text(self._model, ids[:-1]), []
+        while text.done < len(ids) - 1:
+            first = text.done + 1  # the token that the first row is about
+            for at, row in enumerate(text.all_logits(), first):
                 if at >= len(prompt_ids):
                     logprob = float(row.log_softmax(-1)[ids[at]])
                     scores.append(ScoredToken(logprob, self._top(row, top_k)))
@@ -224,28 +221,80 @@ class CandleEngine(WorkerEngine[Prepared]):
         self._model = None
 
 
-class _Chooser:
-    """Takes a sequence one token further, by the parameters of its request."""
+class _Text:
+    """Token ids, and how many of them the model has taken in.
 
-    def __init__(self, sequence: Any, prepared: Prepared, params: SamplingParams) -> None:
-        self._sequence, self._params = sequence, params
+    Args:
+        ids: where it begins.
+        room: how many more there may be.
+    """
+
+    def __init__(self, model: Any, ids: Sequence[int], room: int = 0) -> None:
+        self.ids, self.done = list(ids), 0
+        self._model, self._capacity = model, len(ids) + room
+        # The models of candle-transformers take a prompt in one piece.
+        self._chunk = CHUNK if model.own else self._capacity
+        # LongRoPE turns all keys otherwise once a text is longer than the original context.
+        original: int | None = model.original_context
+        self._turn = original if original and len(ids) <= original < self._capacity else None
+        self._sequence = model.sequence(self._turn or self._capacity)
+
+    def prefill(self) -> bool:
+        """Take a chunk in, but not the last; false if that is all there is."""
+        if self._turn and len(self.ids) > self._turn:
+            self._turn, self.done = None, 0
+            self._sequence = self._model.sequence(self._capacity)
+        if len(self.ids) - self.done <= self._chunk:
+            return False
+        self._step(self._sequence.greedy)
+        return True
+
+    def greedy(self) -> int | None:
+        """Take the last chunk in; the likeliest next token, None if there are no numbers."""
+        token: int | None = self._step(self._sequence.greedy)
+        return token
+
+    def logits(self) -> Tensor:
+        """Take the last chunk in; logits (V) of the next token."""
+        return torch.frombuffer(self._step(self._sequence.logits), dtype=torch.float32)
+
+    def all_logits(self) -> Tensor:
+        """Take a chunk in; logits (T, V) after each of its tokens."""
+        before = self.done
+        numbers = self._step(self._sequence.logits, all=True)
+        return torch.frombuffer(numbers, dtype=torch.float32).view(self.done - before, -1)
+
+    def _step(self, call: Any, **arguments: Any) -> Any:
+        end = min(self.done + self._chunk, len(self.ids))
+        try:
+            found = call(self.ids[self.done : end], **arguments)
+        except RuntimeError as error:
+            raise EngineError(f"candle failed: {first_line(error)}.") from error
+        self.done = end
+        return found
+
+
+class _Chooser:
+    """Chooses tokens by the parameters of one request."""
+
+    def __init__(self, prepared: Prepared, params: SamplingParams) -> None:
+        self._params, self._dice = params, Dice(params.seed)
         self._adjust, self._constraint = prepared.adjust, prepared.constraint
-        self._dice = Dice(params.seed)
         shaped = params.temperature > 0 or params.logprobs is not None or self._adjust.needed
         self._plain = not shaped and self._constraint is None
 
-    def next(self, ids: list[int]) -> tuple[int, Tensor | None]:
-        """The token after these, which are new; with its logits (V) if Python has seen them.
+    def next(self, text: _Text) -> tuple[int, Tensor | None]:
+        """The token after a text; with its logits (V) if Python has seen them.
 
         Raises:
             EngineError: the model's output is not a number.
         """
         if self._plain:
-            token = _step(self._sequence.greedy, ids)
-            if token is None:
+            likeliest = text.greedy()
+            if likeliest is None:
                 raise _poisoned()
-            return token, None
-        logits = _numbers(_step(self._sequence.logits, ids))
+            return likeliest, None
+        logits = text.logits()
         if not logits.max().isfinite():
             raise _poisoned()
         allowed = self._constraint.allowed() if self._constraint else None
@@ -254,17 +303,6 @@ class _Chooser:
         if self._constraint:
             self._constraint.note(token)
         return token, logits
-
-
-def _step(call: Any, ids: list[int], **arguments: Any) -> Any:
-    try:
-        return call(ids, **arguments)
-    except RuntimeError as error:
-        raise EngineError(f"candle failed: {first_line(error)}.") from error
-
-
-def _numbers(logits: bytearray) -> Tensor:
-    return torch.frombuffer(logits, dtype=torch.float32)
 
 
 def _poisoned() -> EngineError:
