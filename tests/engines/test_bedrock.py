@@ -5,8 +5,6 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,6 +29,7 @@ from tests.conftest import RECITED
 from tests.engines.conftest import MODEL_ID
 from tests.engines.stubs.bedrock_server import BedrockStub
 from tests.engines.stubs.http import Failure
+from tests.engines.stubs.waiting import last_event, wait_for
 
 TIMEOUT_S = 60
 pytestmark = pytest.mark.usefixtures("bedrock_stub")
@@ -49,20 +48,6 @@ def ask(max_tokens: int = 20, **params: Any) -> Request:
 
 def failure(code: str, message: str = "Not so.", status: int = 400) -> Failure:
     return Failure(status, {"message": message}, {"x-amzn-ErrorType": f"{code}:http://x/"})
-
-
-def last_event(inbox: queue.Queue[Event]) -> Event:
-    event = inbox.get(timeout=TIMEOUT_S)
-    while not isinstance(event, DoneEvent | ErrorEvent):
-        event = inbox.get(timeout=TIMEOUT_S)
-    return event
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # What Converse is asked

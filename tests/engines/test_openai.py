@@ -6,8 +6,6 @@ import gc
 import queue
 import socket
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from tests.conftest import RECITED
 from tests.engines.conftest import stub_of
 from tests.engines.stubs.http import Failure
 from tests.engines.stubs.openai_server import OpenAIStub
+from tests.engines.stubs.waiting import last_event, wait_for
 
 TIMEOUT_S = 60
 SOON = {"Retry-After-Ms": "1"}  # the client waits half a second otherwise
@@ -55,20 +54,6 @@ def load(stub: OpenAIStub, **options: object) -> OpenAIEngine:
 def chat(max_tokens: int = 20, **params: Any) -> Request:
     messages = (Message("system", "Be exact."), Message("user", "Recite."))
     return Request(messages=messages, params=SamplingParams(max_tokens=max_tokens, **params))
-
-
-def last_event(inbox: queue.Queue[Event]) -> Event:
-    event = inbox.get(timeout=TIMEOUT_S)
-    while not isinstance(event, DoneEvent | ErrorEvent):
-        event = inbox.get(timeout=TIMEOUT_S)
-    return event
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # Which model at which server
