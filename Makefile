@@ -46,8 +46,8 @@ train: $(MODEL)/eval.json  ## train PRESET into MODEL, or go on where it stopped
 chat: $(MODEL)/eval.json  ## talk with MODEL in the terminal, through ENGINE
 	@$(AIRUST) chat --model $(MODEL) --engine $(ENGINE)
 
-lab: .venv/.installed  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+lab: .venv/.installed  ## JupyterLab at the start of the learning path
+	$(BIN)/jupyter lab --ServerApp.root_dir=. notebooks/00-start-here.ipynb
 
 serve: $(MODEL)/eval.json  ## serve MODEL over HTTP through ENGINE, on port 3000
 	@$(AIRUST) serve --model $(MODEL) --engine $(ENGINE)

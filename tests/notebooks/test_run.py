@@ -41,6 +41,9 @@ def with_solutions(path: Path) -> nbformat.NotebookNode:
             text = f"✓ {name}\n"
             solved.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
             merged.append(solved)
+    for number, cell in enumerate(merged):
+        if cell.cell_type == "code":
+            cell.execution_count = number  # nbval takes a cell without one for never executed
     notebook.cells = merged
     return notebook
 
