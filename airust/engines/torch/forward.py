@@ -26,11 +26,17 @@ from torch import Tensor
 from airust.engines.torch import kernels
 from airust.engines.torch.few import FEW, FewSequences
 from airust.engines.torch.linear import Linear
+from airust.engines.torch.parts import in_parts
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Piece, Step
+from airust.engines.torch.threads import ALONE, Way
 from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
+
+WORTH_THREADS = (
+    1 << 17
+)  # keys' numbers in one layer; attention to fewer is over before a thread wakes
 
 
 class FastGPT:
@@ -65,17 +71,18 @@ class FastGPT:
         if self.few is not None:
             self.few.put_head(head)
 
-    def forward(self, step: Step, cache: SlotCache, threads: int = 1) -> Tensor:
+    def forward(self, step: Step, cache: SlotCache, way: Way = ALONE) -> Tensor:
         """Run one step, storing its keys and values: logits (outputs, V) in float32.
 
         Args:
-            threads: that PyTorch is set to; with one, a few sequences take the compiled way.
+            way: how to use the CPU's cores; PyTorch is set to its number of threads.
         """
+        if way.parts > 1:
+            return in_parts(lambda part: self.forward(part, cache), step, way.parts)
         step = step.to(self.device)
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
         rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
-        few = threads == 1 and step.singles == len(x) <= FEW and step.outputs is None
-        if self.few is not None and few:
+        if self.few is not None and way.threads == 1 and step.decodes and len(x) <= FEW:
             return self.few.forward(step, cache, x, rope)
         for layer, table in zip(self.layers, cache.layers, strict=True):
             layer.forward(x, rope, step, table)
@@ -101,7 +108,7 @@ class FastLayer:
         none = torch.zeros(0, self.head_dim)
         self._gains = none if self.qk_gain is None else self.qk_gain
 
-    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor) -> None:
+    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int = 1) -> None:
         """Add both halves of the block to the residual stream x (N, C), in place.
 
         Args:
