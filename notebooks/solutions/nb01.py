@@ -36,10 +36,9 @@ airust.check("nb01.ex4", best_of)
 
 # %% nb01.ex5
 def hard_case(n):
-    # nearly opposite vectors: after adding one the other is wrong, and the sum grows slowly
-    small = 1 / (2 * n)
-    long = math.sqrt(1 - small**2)
-    return [((long, small), 1), ((-long, small), 1)] * n
+    # nearly opposite: what one correction adds, the next takes away, but for a little height
+    height = 1 / (10 * n)
+    return [((0.99, height), 1), ((-0.9, height), 1)] * n
 
 airust.check("nb01.ex5", hard_case)
 
