@@ -115,12 +115,11 @@ fn product<W: Weight>(
         return parts;
     }
     let mut y = vec![0f32; n * outputs];
-    for (p, part) in parts.chunks_exact(n * LANES).enumerate() {
-        let (first, width) = (p * LANES, LANES.min(outputs - p * LANES));
-        for (row, numbers) in y.chunks_exact_mut(outputs).zip(part.chunks_exact(LANES)) {
-            row[first..first + width].copy_from_slice(&numbers[..width]);
+    threads.fill_chunks(&mut y, outputs, n * outputs, |row, y| {
+        for (part, y) in parts.chunks_exact(n * LANES).zip(y.chunks_mut(LANES)) {
+            y.copy_from_slice(&part[row * LANES..row * LANES + y.len()]);
         }
-    }
+    });
     y
 }
 

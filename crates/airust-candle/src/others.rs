@@ -94,6 +94,13 @@ fn as_before(values: &Value) -> Value {
     if values["rope_theta"].is_null() {
         values["rope_theta"] = rope.get("rope_theta").cloned().unwrap_or(json!(10_000.0));
     }
+    for (old, new) in
+        [("num_experts", "num_local_experts"), ("max_window_layers", "num_hidden_layers")]
+    {
+        if values[old].is_null() {
+            values[old] = values[new].clone();
+        }
+    }
     for name in ["bos_token_id", "eos_token_id", "pad_token_id"] {
         values[name] = Value::Null; // may be lists, and nobody here asks for them
     }
