@@ -107,8 +107,9 @@ class FastLayer:
         self.down = Linear(weights.down, dtype=dtype)
         none = torch.zeros(0, self.head_dim)
         self._gains = none if self.qk_gain is None else self.qk_gain
+        self._floor = self.qk_norm.floor.numpy()[()]
 
-    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int = 1) -> None:
+    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor) -> None:
         """Add both halves of the block to the residual stream x (N, C), in place.
 
         Args:
@@ -124,19 +125,18 @@ class FastLayer:
         """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
         out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
         if (n := step.singles) and qkv.device.type == "cpu":
-            floor = self.qk_norm.floor.numpy()[()]
             scores = torch.empty(step.longest).numpy()
             kernels.attend_rows(
-                qkv[:n].numpy(), self._gains.numpy(), floor, rope[:n, :, 0].numpy(),
+                qkv[:n].numpy(), self._gains.numpy(), self._floor, rope[:n, :, 0].numpy(),
                 table.numpy(), step.slots[:n].numpy(), step.positions[:n].numpy(), scores,
                 out[:n].numpy(),
             )  # fmt: skip
         elif n:
-            q, k = self._rotate(qkv[:n], *rope[:n].unbind(1))
+            q, k = self._rotate(qkv[:n], rope[:n])
             values = qkv[:n, self.heads + self.kv_heads :]
             out[:n] = attend_gathered(q, k, values, step, table)
         if step.pieces:
-            q, k = self._rotate(qkv[n:], *rope[n:].unbind(1))
+            q, k = self._turn(qkv[n:], rope[n:])
             for piece in step.pieces:
                 rows = slice(piece.first - n, piece.first - n + piece.tokens)
                 out[piece.first : piece.first + piece.tokens] = self._attend_piece(
@@ -144,8 +144,18 @@ class FastLayer:
                 )
         return out.view(len(qkv), -1)
 
-    def _rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (R, H, D) and keys (R, K, D), normalised and turned."""
+    def _turn(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (R, H, D) and keys (R, K, D), normalised and turned; on a CPU in place."""
+        if qkv.device.type != "cpu":
+            return self._rotate(qkv, rope)
+        heads = self.heads + self.kv_heads
+        turns = rope[:, :, 0].numpy()
+        kernels.turn_rows(qkv.numpy(), heads, self._gains.numpy(), self._floor, turns)
+        return qkv[:, : self.heads], qkv[:, self.heads : heads]
+
+    def _rotate(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in tensor operations, for a GPU."""
+        cos, sin = rope.unbind(1)
         qk = qkv[:, : self.heads + self.kv_heads]
         if self.qk_gain is not None:
             qk = qk * (self.qk_gain / self.qk_norm.scale(qk))

@@ -128,6 +128,23 @@ def _attend(query: Any, keys: Any, values: Any, length: int, scores: Any, out: A
 
 
 @njit(**FAST)
+def turn_rows(qkv: Any, heads: int, gains: Any, floor: Any, rope: Any) -> None:
+    """Normalise and rotate the queries and keys of N tokens, in place.
+
+    Args:
+        qkv: the projections of all heads (N, H + 2 K, D).
+        heads: H + K.
+        gains: of the norm of queries and keys (H + K, D), or (0, D).
+        floor: of that norm.
+        rope: cosines and sines of the positions (N, 2, D).
+    """
+    for n in range(qkv.shape[0]):
+        row, cos, sin = qkv[n], rope[n, 0], rope[n, 1]
+        for h in range(heads):
+            _turn(row[h], gains[h : h + 1], floor, cos, sin)
+
+
+@njit(**FAST)
 def attend_rows(
     qkv: Any, gains: Any, floor: Any, rope: Any, table: Any, slots: Any, positions: Any,
     scores: Any, out: Any,

@@ -9,7 +9,7 @@ model that does not fit into the caches may be better off without.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
 import torch
@@ -26,8 +26,11 @@ def in_parts(forward: Callable[[Step], Tensor], step: Step, parts: int) -> Tenso
     """
     first, *others = step.split(parts)
     waiting = [_threads(parts - 1).submit(_alone, forward, part) for part in others]
-    logits = [forward(first)]
-    return torch.cat([*logits, *(part.result() for part in waiting)])
+    try:
+        logits = forward(first)
+    finally:
+        wait(waiting)  # also where it failed: the parts write into one cache
+    return torch.cat([logits, *(part.result() for part in waiting)])
 
 
 @torch.inference_mode()

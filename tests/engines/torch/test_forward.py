@@ -177,7 +177,7 @@ def _as_on_a_gpu(
     way: Way,
 ) -> Tensor:
     def attend(layer: FastLayer, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
-        q, k = layer._rotate(qkv, *rope.unbind(1))
+        q, k = layer._rotate(qkv, rope)
         values = qkv[:, layer.heads + layer.kv_heads :]
         return attend_gathered(q, k, values, step, table).reshape(len(qkv), -1)
 
