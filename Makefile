@@ -94,7 +94,7 @@ clean:  ## remove caches and REPORT; .venv and runs/ stay
 	@touch $@
 
 # Cargo keeps what it has built in crates/airust-candle/target.
-CRATE := $(wildcard $(addprefix crates/airust-candle/,*.toml Cargo.lock .cargo/* src/*.rs))
+CRATE := $(wildcard $(addprefix crates/airust-candle/,*.toml .cargo/* src/*.rs))
 .venv/.installed-candle: .venv/.installed $(CRATE)
 	@command -v cargo >/dev/null || \
 	    { echo "Error: there is no cargo here; install Rust first (rustup.rs)."; exit 1; }
