@@ -73,6 +73,7 @@ class ServerSettings(Section):
     max_header_bytes: int = Field(
         default=32 << 10, ge=1024, description="Larger headers: refused (431)."
     )
+    max_headers: int = Field(default=100, ge=8, description="More headers: refused (431).")
     max_pending: int = Field(
         default=256,
         ge=1,

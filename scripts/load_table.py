@@ -53,6 +53,7 @@ class Server:
 
     command: list[str]
     model: str
+    probe: str  # a path that answers once the model is there
 
 
 def main() -> None:
@@ -159,7 +160,7 @@ def running(label: str, model: Path) -> Iterator[tuple[str, str, subprocess.Pope
         process = subprocess.Popen(server.command, stdout=log, stderr=log, cwd=model.parent)
         try:
             url = f"http://127.0.0.1:{port}"
-            if not _comes_up(f"{url}/v1/models", process):
+            if not _comes_up(url + server.probe, process):
                 log.seek(0)
                 raise SystemExit(f"{label} does not come up: {log.read()[-2000:].decode()}")
             yield url, server.model, process
@@ -174,7 +175,15 @@ def running(label: str, model: Path) -> Iterator[tuple[str, str, subprocess.Pope
 
 def _server(label: str, model: Path, port: int) -> Server:
     python, at = sys.executable, str(port)
-    transformers = [python, "-m", "transformers.cli.transformers", "serve", str(model), "--port", at]
+    transformers = [
+        python,
+        "-m",
+        "transformers.cli.transformers",
+        "serve",
+        str(model),
+        "--port",
+        at,
+    ]
     commands = {
         "airust": [python, "-m", "airust", "serve", "--model", f"m={model}", "--port", at],
         "transformers": transformers,
@@ -184,7 +193,9 @@ def _server(label: str, model: Path, port: int) -> Server:
             "--n_ctx", "1024", "--n_threads", str(usable_cores()), "--model_alias", "m",
         ],
     }  # fmt: skip
-    return Server(commands[label], str(model) if label.startswith("transformers") else "m")
+    if label.startswith("transformers"):
+        return Server(commands[label], str(model), "/health")
+    return Server(commands[label], "m", "/v1/models")
 
 
 def _comes_up(url: str, process: subprocess.Popen[bytes]) -> bool:

@@ -75,8 +75,15 @@ def test_the_torch_engine_stops_within_a_step(reciter: Engine, serve: Serve):
     server = serve(reciter)
     asked = ENDLESS | {"stream": True, "n": 4}
     with raw_request(server, "/v1/chat/completions", asked) as connection:
-        connection.recv(100)
-    eventually(lambda: reciter.stats().running == 0, "the slots were not freed")
+        seen = b""
+        while b'"content":"abc' not in seen:
+            seen += connection.recv(4096)
+
+    def idle() -> bool:
+        stats = reciter.stats()
+        return stats.running == stats.waiting == 0
+
+    eventually(idle, "the slots were not freed")
     before = reciter.stats().generated_tokens
     httpx2.get(f"{server.url}/healthz", trust_env=False)
     assert reciter.stats().generated_tokens == before
