@@ -13,6 +13,7 @@ import pytest
 from airust.engines.base import Engine
 from airust.engines.dummy import DummyEngine
 from airust.settings import ServerSettings, Settings
+from tests.conftest import RECITED
 from tests.serving.conftest import LiveServer, Serve, eventually, gauge
 
 RUNNING = "airust_num_requests_running"
@@ -76,7 +77,7 @@ def test_the_torch_engine_stops_within_a_step(reciter: Engine, serve: Serve):
     asked = ENDLESS | {"stream": True, "n": 4}
     with raw_request(server, "/v1/chat/completions", asked) as connection:
         seen = b""
-        while b'"content":"abc' not in seen:
+        while RECITED[0].encode() not in seen:
             seen += connection.recv(4096)
 
     def idle() -> bool:
