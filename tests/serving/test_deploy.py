@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def test_the_environment_of_the_image_and_of_compose_is_known():
     assert settings.keys.required
     composed = COMPOSE["services"]["airust"]["environment"]
     assert load_settings(environment=composed).limits.storage_url.startswith("redis://")
+
+
+def test_the_image_has_what_its_environment_needs():
+    """The drivers of the databases that compose names, and the engine of the Kubernetes example."""
+    found = re.search(r"pip install .*\"\.\[(.*)\]\"", DOCKERFILE)
+    assert found is not None
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    wanted = set(found[1].split(","))
+    assert wanted <= set(extras)
+    assert {"scale", "openai"} <= wanted
+    assert any(need.startswith("psycopg") for need in extras["scale"])
+    assert any(need.startswith("redis") for need in extras["scale"])
 
 
 def test_compose_mounts_what_is_there_and_waits_long_enough():
