@@ -230,7 +230,6 @@ another order. Client and server share the machine: {host["cpu"]}, {host["cores_
 ![{alt}](throughput.png)
 """
     (folder / "summary.md").write_text(text)
-    print(text)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ Each round launches everything once, in an order drawn anew, and asks it with ``
 
 Everybody gets the same questions and decodes greedily to ``--tokens`` tokens: the end-of-turn token
 is taken out of a copy of the model, so that no answer ends early. Each launch adds a line to
-``raw.jsonl``; a run that was stopped goes on where it was. ``load_report.py`` judges the lines.
+``raw.jsonl`` and ``load_report.py`` judges anew; a run that was stopped goes on where it was.
 
 The rivals need: pip install accelerate "llama-cpp-python[server]"
 """
@@ -45,6 +45,10 @@ OWN_STREAMS, RIVAL_STREAMS = "1,16,64", "32"
 IDLE_S = 5.0
 START_S = 120.0  # the longest that a server may take to come up
 FEW = 4  # streams that warm a rival up
+
+
+class Failed(Exception):
+    """A launch that gave no measurement."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,19 @@ def main() -> None:
                 if (number, label) in done:
                     continue
                 print(f"round {number + 1} of {options.rounds}: {label}", file=sys.stderr)
-                record = {"round": number, "label": label} | _measure(label, model, options)
+                try:
+                    record = {"round": number, "label": label} | _measure(label, model, options)
+                except (Failed, subprocess.SubprocessError) as error:
+                    print(f"{label}: {error}", file=sys.stderr)  # it has no value in this round
+                    continue
                 with journal.open("a") as lines:
                     lines.write(json.dumps(record) + "\n")
-    subprocess.run([sys.executable, HERE / "load_report.py", options.out], check=True)
+                _report(options.out)
+
+
+def _report(out: Path) -> None:
+    """After every launch, so that a run that is stopped leaves what it has."""
+    subprocess.run([sys.executable, HERE / "load_report.py", out], check=True, stdout=sys.stderr)
 
 
 def _done(journal: Path) -> set[tuple[int, str]]:
@@ -135,7 +148,7 @@ def _ask(
     runs = [json.loads(line) for line in done.stdout.splitlines()]
     for run in runs:
         if "failure" in run:
-            raise SystemExit(f"{target}: {run['failure']}")
+            raise Failed(run["failure"])
     return runs
 
 
@@ -162,7 +175,7 @@ def running(label: str, model: Path) -> Iterator[tuple[str, str, subprocess.Pope
             url = f"http://127.0.0.1:{port}"
             if not _comes_up(url + server.probe, process):
                 log.seek(0)
-                raise SystemExit(f"{label} does not come up: {log.read()[-2000:].decode()}")
+                raise Failed(f"does not come up: {log.read()[-2000:].decode()}")
             yield url, server.model, process
         finally:
             process.terminate()
@@ -191,6 +204,7 @@ def _server(label: str, model: Path, port: int) -> Server:
         "llamacpp": [
             python, "-m", "llama_cpp.server", "--model", f"{model}.gguf", "--port", at,
             "--n_ctx", "1024", "--n_threads", str(usable_cores()), "--model_alias", "m",
+            "--interrupt_requests", "false",  # else a new request cuts off the running one
         ],
     }  # fmt: skip
     if label.startswith("transformers"):

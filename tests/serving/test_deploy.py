@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 
 from airust.engines.base import Engine
@@ -37,6 +38,94 @@ def test_the_image_is_bound_to_a_version_and_no_root():
     assert re.search(r"^USER (?!root)\w+", last, flags=re.MULTILINE)
     assert "HEALTHCHECK" in last
     assert "ADD " not in DOCKERFILE
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions and their arguments, continued lines joined."""
+    text = re.sub(r"\\\\\n\s*", " ", DOCKERFILE)
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in lines]
+
+
+def test_the_dockerfile_keeps_the_usual_rules():
+    """The rules of hadolint that concern it, by their numbers there."""
+    stages = re.findall(r"^FROM \S+ AS (\w+)", DOCKERFILE, flags=re.MULTILINE)
+    known = {
+        "FROM", "RUN", "ENV", "COPY", "ARG", "WORKDIR", "USER", "VOLUME", "EXPOSE",
+        "HEALTHCHECK", "STOPSIGNAL", "ENTRYPOINT", "CMD",
+    }  # fmt: skip
+    kinds = [kind for kind, _ in instructions()]
+    for kind, rest in instructions():
+        assert kind in known, kind
+        if kind == "WORKDIR":
+            assert rest.startswith("/")  # DL3000
+        if kind in ("CMD", "ENTRYPOINT"):
+            assert isinstance(json.loads(rest), list)  # DL3025
+        if kind == "RUN":
+            assert not re.search(r"\b(sudo|apt-get upgrade|cd /)\b", rest)  # DL3004, 3005, 3003
+            for install in re.findall(r"pip install [^&]*", rest):
+                assert "--no-cache-dir" in install  # DL3042
+                assert "--constraint" in install  # DL3013: versions are pinned
+        if found := re.search(r"--from=(\S+)", rest):
+            assert found[1] in stages  # DL3022
+    for once in ("ENTRYPOINT", "CMD"):
+        assert kinds.count(once) == 1  # DL4003, 4004
+    assert kinds.count("HEALTHCHECK") == 1
+
+
+SERVICE = {
+    "type": "object",
+    "additionalProperties": False,
+    "oneOf": [{"required": ["build"]}, {"required": ["image"]}],
+    "properties": {
+        "build": {"type": "string"},
+        "image": {"type": "string", "pattern": r"^[\w./-]+:[\w.-]+$"},
+        "ports": {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^(\d+\.\d+\.\d+\.\d+:)?\d+:\d+$"},
+        },
+        "volumes": {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^[^:]+:/[^:]+(:ro)?$"},
+        },
+        "environment": {"type": "object", "additionalProperties": {"type": "string"}},
+        "depends_on": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"condition": {"enum": ["service_started", "service_healthy"]}},
+            },
+        },
+        "stop_grace_period": {"type": "string", "pattern": r"^\d+s$"},
+        "healthcheck": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["test"],
+            "properties": {
+                "test": {"type": "array", "items": {"type": "string"}},
+                "interval": {"type": "string", "pattern": r"^\d+s$"},
+            },
+        },
+    },
+}
+COMPOSE_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["services"],
+    "properties": {
+        "services": {"type": "object", "additionalProperties": SERVICE},
+        "volumes": {"type": "object", "additionalProperties": {"type": "object"}},
+    },
+}
+
+
+def test_compose_has_the_form_of_the_compose_specification():
+    """The part of its schema that is used here; a misspelt key would be ignored by nobody."""
+    jsonschema.validate(COMPOSE, COMPOSE_SCHEMA)
+    for name, service in COMPOSE["services"].items():
+        for other, condition in service.get("depends_on", {}).items():
+            if condition["condition"] == "service_healthy":
+                assert "healthcheck" in COMPOSE["services"][other], (name, other)
 
 
 def environment_of(text: str) -> dict[str, str]:
