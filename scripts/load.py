@@ -30,7 +30,7 @@ USAGE = re.compile(rb'"completion_tokens": ?(\d+)')
 TEXT = re.compile(rb'"content": ?"[^"]')
 END = b"0\r"  # the last chunk of HTTP's chunked encoding, as a line
 QUESTIONS = [f"Question {number}: what is the capital of France?" for number in range(1000)]
-GIVE_UP_S = 120.0  # silence
+GIVE_UP_S = 60.0  # for the last answers
 
 
 @dataclass

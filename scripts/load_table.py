@@ -76,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     journal = options.out / "raw.jsonl"
-    done = _done(journal)
+    done, failed = _done(journal), set[str]()
     with tempfile.TemporaryDirectory() as temporary:
         model = endless(options.model, Path(temporary) / "endless")
         about = {
@@ -88,13 +88,14 @@ def main() -> None:
             labels = options.only.split(",")
             random.Random(number).shuffle(labels)
             for label in labels:
-                if (number, label) in done:
+                if (number, label) in done or label in failed:
                     continue
                 print(f"round {number + 1} of {options.rounds}: {label}", file=sys.stderr)
                 try:
                     record = {"round": number, "label": label} | _measure(label, model, options)
                 except (Failed, subprocess.SubprocessError) as error:
-                    print(f"{label}: {error}", file=sys.stderr)  # it has no value in this round
+                    print(f"{label} is left out: {error}", file=sys.stderr)
+                    failed.add(label)
                     continue
                 with journal.open("a") as lines:
                     lines.write(json.dumps(record) + "\n")

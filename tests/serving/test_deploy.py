@@ -42,7 +42,7 @@ def test_the_image_is_bound_to_a_version_and_no_root():
 
 def instructions() -> list[tuple[str, str]]:
     """The Dockerfile's instructions and their arguments, continued lines joined."""
-    text = re.sub(r"\\\\\n\s*", " ", DOCKERFILE)
+    text = re.sub(r"\\\n\s*", " ", DOCKERFILE)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in lines]
 
