@@ -48,7 +48,7 @@ class ServerSettings(Section):
     )
     trusted_proxies: tuple[str, ...] = Field(
         default=(),
-        description="Addresses or networks whose X-Forwarded-For and -Proto are believed.",
+        description="Addresses or networks whose X-Forwarded-For is believed.",
     )
     drain_timeout_s: float = Field(
         default=30,

@@ -6,8 +6,9 @@
 Several numbers of streams come one after the other, a line each. Each stream asks again as soon as
 it has its answer, and what is asked before the time is up is waited for. The client shares the
 machine with what it measures: bare sockets, hardly any parsing. It works with any server of
-OpenAI's chat completions; tokens are those of the server's own usage, or where it tells none its
-chunks with text (``counted`` says which).
+OpenAI's chat completions; tokens are those of the server's own usage. Where it tells none, an
+answer that ended by its length had ``--tokens``, and else as many as chunks with text (``counted``
+says which).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from airust.engines.registry import load_engine
 from airust.types import DoneEvent, ErrorEvent, Event, Message, Request, SamplingParams
 
 USAGE = re.compile(rb'"completion_tokens": ?(\d+)')
+CUT_OFF = re.compile(rb'"finish_reason": ?"length"')
 TEXT = re.compile(rb'"content": ?"[^"]')
 END = b"0\r"  # the last chunk of HTTP's chunked encoding, as a line
 QUESTIONS = [f"Question {number}: what is the capital of France?" for number in range(1000)]
@@ -38,6 +40,7 @@ class Totals:
     """What all streams together have seen."""
 
     until: float
+    most_tokens: int  # of an answer
     answers: int = 0
     tokens: int = 0
     counted: str = "usage"
@@ -63,7 +66,7 @@ class Stream(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._requests, self._totals = requests, totals
         self._rest = b""
-        self._asked, self._chunks, self._tokens = 0.0, 0, 0
+        self._asked, self._chunks, self._tokens, self._cut_off = 0.0, 0, 0, False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -74,6 +77,7 @@ class Stream(asyncio.Protocol):
 
     def _ask(self, transport: asyncio.Transport) -> None:
         self._chunks = self._tokens = 0
+        self._cut_off = False
         self._asked = time.perf_counter()
         transport.write(self._requests[self._totals.question()])
 
@@ -97,14 +101,15 @@ class Stream(asyncio.Protocol):
             self._chunks += 1
         if found := USAGE.search(line):
             self._tokens = int(found[1])
+        self._cut_off = self._cut_off or bool(CUT_OFF.search(line))
 
     def _answered(self) -> None:
         totals, transport = self._totals, self._transport
         assert transport is not None
         totals.answers += 1
-        totals.tokens += self._tokens or self._chunks
         if not self._tokens:
-            totals.counted = "chunks"
+            totals.counted = "length" if self._cut_off else "chunks"
+        totals.tokens += self._tokens or (totals.most_tokens if self._cut_off else self._chunks)
         if totals.over:
             transport.close()
         else:
@@ -230,10 +235,10 @@ def main() -> None:
 
 def _run(ask: Callable[[int, Totals], None], options: argparse.Namespace) -> None:
     if options.warm:
-        ask(options.warm, Totals(time.perf_counter()))
+        ask(options.warm, Totals(time.perf_counter(), options.tokens))
     for streams in map(int, options.streams.split(",")):
         start = time.perf_counter()
-        totals = Totals(start + options.seconds)
+        totals = Totals(start + options.seconds, options.tokens)
         ask(streams, totals)
         print(json.dumps(_told(streams, totals, time.perf_counter() - start)), flush=True)
 
