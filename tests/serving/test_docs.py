@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from pydantic import BaseModel
 
 from airust.engines.base import Engine
@@ -118,3 +119,32 @@ def test_the_openapi_document_is_served(dummy: DummyEngine, settings: Settings) 
             return await client.get("/openapi.json")
 
     assert asyncio.run(get()).json()["info"]["title"] == "airust"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_quick_start_in_python(
+    serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    (code,) = blocks("python")
+    with DummyEngine(["Paris it is."]) as engine:
+        code = code.replace("http://127.0.0.1:3000", serve(engine).url)
+        spoken = code.replace('"tiny"', '"dummy"') + "client.close()\n"
+        exec(compile(spoken, "docs/serving.md", "exec"), {})
+    assert capsys.readouterr().out == "Paris it is."
+
+
+def test_the_requests_of_the_curl_examples(serve: Serve, dummy: DummyEngine) -> None:
+    server = serve(dummy)
+    text = "\n".join(blocks("bash")).replace("\\\n", "")
+    asked = re.findall(r"curl .*?http://127\.0\.0\.1:3000(/\S+) .*?-d '(.*?)'", text)
+    assert {path for path, _ in asked} == {"/infer", "/v1/chat/completions", "/v1/sessions"}
+    for path, body in asked:
+        answer = httpx2.post(
+            server.url + path, trust_env=False, content=body.replace('"tiny"', '"dummy"'),
+            headers={"content-type": "application/json"},
+        )  # fmt: skip
+        assert answer.status_code in (200, 201), answer.text
