@@ -32,7 +32,7 @@ CUT_OFF = re.compile(rb'"finish_reason": ?"length"')
 TEXT = re.compile(rb'"content": ?"[^"]')
 END = b"0\r"  # the last chunk of HTTP's chunked encoding, as a line
 QUESTIONS = [f"Question {number}: what is the capital of France?" for number in range(1000)]
-GIVE_UP_S = 60.0  # for the last answers
+GIVE_UP_S = 120.0  # for the last answers
 
 
 @dataclass

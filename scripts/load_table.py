@@ -22,6 +22,7 @@ import argparse
 import contextlib
 import json
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -74,6 +75,8 @@ def main() -> None:
         "--only", default="engine,airust,transformers,transformers-cb,llamacpp", help="what to run"
     )
     options = parser.parse_args()
+    # Whoever stops us so must not leave a server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.out.mkdir(parents=True, exist_ok=True)
     journal = options.out / "raw.jsonl"
     done, failed = _done(journal), set[str]()

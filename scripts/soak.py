@@ -18,6 +18,7 @@ import json
 import math
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -243,6 +244,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--requests", type=int, default=10_000)
     options = parser.parse_args()
+    # Whoever stops us so must not leave a server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     command = [sys.executable, "-m", "airust", "serve", "--engine", options.engine, "--port", "0"]
     if options.model is not None:
         command += ["--model", str(options.model.resolve())]
