@@ -59,7 +59,7 @@ bench: $(MODEL)/.parity-proven  ## measure every installed engine again and writ
 test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-full: .venv/.installed-llamacpp  ## what takes a compiler, a browser or a long run
+test-full: .venv/.installed-llamacpp .venv-guidellm/.installed  ## what takes a compiler, a browser or a long run
 	$(BIN)/python -m pytest -m full $(ARGS)
 
 candle: .venv/.installed-candle  ## build and install the candle engine (needs cargo)
@@ -91,6 +91,13 @@ clean:  ## remove caches and REPORT; .venv and runs/ stay
 .venv/.installed-llamacpp: .venv/.installed-dev
 	@if command -v c++ >/dev/null; then $(INSTALL) --extras dev,llamacpp; \
 	else echo "No C++ compiler here: llama.cpp is left out and its tests are skipped."; fi
+	@touch $@
+
+# guidellm's pins and ours exclude each other. torch first: its own choice is a build for GPUs.
+.venv-guidellm/.installed: .venv/.made scripts/install.py
+	$(PYTHON) -m venv .venv-guidellm
+	.venv-guidellm/bin/python scripts/install.py --torch-index "$(TORCH_INDEX)" --torch-only
+	.venv-guidellm/bin/python -m pip install --quiet guidellm==0.8.1
 	@touch $@
 
 # Cargo keeps what it has built in crates/airust-candle/target.

@@ -20,7 +20,7 @@ STUB = """\
 #!/bin/sh
 echo "$@" >> calls.txt
 case "$*" in
-    "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     *"airust train"*)
         mkdir -p runs/tiny
         touch runs/tiny/started
