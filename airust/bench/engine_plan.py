@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from airust.bench import host
-from airust.bench.parameters import check_whole
 from airust.bench.random_model import random_name
 from airust.bench.runner import Entry
+from airust.bench.values import check_whole
 from airust.bench.workload import WorkloadSpec, default_spec
 from airust.engines.registry import list_engines, parse_spec
 from airust.gpt.checkpoint import read_config, weight_files

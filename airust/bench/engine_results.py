@@ -13,6 +13,7 @@ from airust.bench.contention import reasons, usual_times
 from airust.bench.journal import Record
 from airust.bench.metrics import loaded_settings, shares, summary, withheld
 from airust.bench.parity_gate import gated, read_entry
+from airust.bench.run_folder import frame
 from airust.bench.runner import Entry, with_aa_pair
 from airust.bench.tuning import fitted, judge, quiet_launches, with_threads
 
@@ -23,20 +24,9 @@ FAILURES = 2  # failed launches after which an entry is not launched again
 def build_results(records: Sequence[Record]) -> dict[str, Any]:
     """Everything that is known so far."""
     plan, found = records[0], list(records)
-    ended = [record for record in found if record["key"][0] == "end"]
     calibrations = [c for record in found for c in record.get("calibration", ())]
     usual = usual_times(calibrations) if calibrations else None
-    return {
-        "schema": SCHEMA,
-        "kind": "engines",
-        "created": plan["created"],
-        "command": plan["command"],
-        "complete": bool(ended),
-        "ended": ended[-1]["reason"] if ended else "It was stopped; --resume goes on.",
-        "seconds": sum(record.get("seconds", 0.0) for record in found),
-        "parameters": plan["parameters"],
-        "host": plan["host"],
-        "versions": plan["versions"],
+    return frame(SCHEMA, "engines", found) | {
         "calibration": {"usual": usual, "measured": len(calibrations)},
         "ceilings": best_ceilings(found),
         "models": [model_results(found, model, usual) for model in plan["models"]],

@@ -83,14 +83,15 @@ def summary(
     """
     good = [label for label in labels if withheld(launches, label) is None]
     return {
-        metric.key: _metric_summary(launches, good, labels[0], metric.key, seed)
+        metric.key: metric_summary(launches, good, labels[0], metric.key, seed)
         for metric in metrics(streams)
     }
 
 
-def _metric_summary(
+def metric_summary(
     launches: Sequence[dict[str, Any]], labels: Sequence[str], base: str, key: str, seed: int
 ) -> dict[str, Any]:
+    """One metric: estimates, ratios to the label ``base``, and its A/A band."""
     blocks = {label: collect(launches, label, key) for label in labels}
     baseline = blocks.get(base, {})
     band = _band(baseline, blocks.get(base + AA_SUFFIX, {}))

@@ -16,6 +16,7 @@ GUESS_S = {
     "answers": 30.0,
     "tune": 8.0,
     "launch": 15.0,
+    "agreement": 60.0,
 }
 LAUNCH_PER_TRIAL = 2.5  # a timed launch takes so many times as long as one of the sweep, about
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from airust.bench import host
+from airust.bench.values import check_whole
 from airust.bench.workload import WorkloadSpec, default_spec
 from airust.gpt.checkpoint import read_config
 from airust.types import UserError
@@ -86,17 +87,3 @@ class Parameters:
             if field.name not in ("model", "out", "engines") and value != field.default:
                 words += ["--set", f"{field.name}={json.dumps(value, separators=(',', ':'))}"]
         return shlex.join(words)
-
-
-def check_whole(name: str, value: object, least: int, most: int | None) -> None:
-    """Refuse a value that is no whole number within limits; None passes.
-
-    Raises:
-        UserError: says what the limits are.
-    """
-    if value is None:
-        return
-    right = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    if not right or (most is not None and isinstance(value, int) and value > most):
-        limits = f"at least {least}" if most is None else f"between {least} and {most}"
-        raise UserError(f"{name} is {value!r} but must be a whole number, {limits}.")

@@ -175,8 +175,16 @@ def metric_table(results: Results, key: str) -> str:
 
 def metric_rows(results: Results, key: str) -> list[list[str]]:
     """An engine a row: name, estimate, interval, launches, ratio, verdict, share of the ceiling."""
-    metric, share = _metric(results, key), results.get("shares", {}).get(key, {})
+    share = results.get("shares", {}).get(key, {})
     found = results.get("summary", {}).get(key, {"engines": {}, "ratios": {}})
+    return [
+        [*row, percent(share[row[0]]["share"]) if row[0] in share else NOTHING]
+        for row in summary_rows(found, _metric(results, key))
+    ]
+
+
+def summary_rows(found: dict[str, Any], metric: Metric) -> list[list[str]]:
+    """A label a row: name, estimate, interval, launches, ratio, verdict."""
     return [
         [
             label,
@@ -184,10 +192,14 @@ def metric_rows(results: Results, key: str) -> list[list[str]]:
             _range(value, metric.scale),
             str(value["launches"]),
             *_ratio(found["ratios"].get(label), metric),
-            percent(share[label]["share"]) if label in share else NOTHING,
         ]
         for label, value in found["engines"].items()
     ]
+
+
+def is_twin(label: str) -> bool:
+    """It is the A/A control."""
+    return label.endswith(AA_SUFFIX)
 
 
 def _metric(results: Results, key: str) -> Metric:

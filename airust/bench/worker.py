@@ -106,7 +106,39 @@ def ceilings(job: dict[str, Any]) -> dict[str, Any]:
     return {"error": None, "ceilings": measure(job["working_sets"]).to_dict()}
 
 
-JOBS = {"launch": launch, "reference": reference, "parity": parity, "ceilings": ceilings}
+def continued(job: dict[str, Any]) -> dict[str, Any]:
+    """The reference's greedy answers to given prompts."""
+    from airust.bench.reference import answer_prompts
+
+    return {
+        "error": None,
+        "answers": answer_prompts(Path(job["model"]), job["prompts"], job["count"]),
+    }
+
+
+def serve(job: dict[str, Any]) -> dict[str, Any]:
+    """One launch of one server."""
+    from airust.bench import serve_worker
+
+    return serve_worker.run_job(job)
+
+
+def agreement(job: dict[str, Any]) -> dict[str, Any]:
+    """A server seen by our client and by guidellm."""
+    from airust.bench import guidellm
+
+    return guidellm.run_job(job)
+
+
+JOBS = {
+    "launch": launch,
+    "reference": reference,
+    "continue": continued,
+    "parity": parity,
+    "ceilings": ceilings,
+    "serve": serve,
+    "agreement": agreement,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

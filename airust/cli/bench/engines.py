@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from airust.cli.bench.bar import with_bar
 from airust.cli.common import existing_model, print_json, say
 from airust.types import AirustError
-
-if TYPE_CHECKING:
-    from airust.bench.pace import Status
 
 EXAMPLE = "airust bench engines --model runs/tiny --random qwen3-100m --out reports/engines"
 
@@ -61,6 +59,7 @@ def run(
     An engine must first prove that it computes the same function; every timed answer is checked.
     Ctrl+C keeps what was measured, and --resume goes on.
     """
+    from airust.bench.engine_bench import EngineBench
     from airust.bench.engine_plan import EnginePlan, read_streams
     from airust.bench.random_model import random_model
     from airust.engines.registry import split_specs
@@ -86,50 +85,13 @@ def run(
         cores=cores,
         seed=seed,
     )
-    results = _measure(plan, resume, force)
+    results = with_bar(lambda tell: EngineBench(plan, resume, force, tell).run(), plan.out)
     if as_json:
         print_json(results)
     else:
         _show(results)
     say(f"Every figure and every launch is in {out}; summary.md is the page to read.")
     _check(results)
-
-
-def _measure(plan: Any, resume: bool, force: bool) -> dict[str, Any]:
-    """Run with a bar that says how long it will take; Ctrl+C says how to go on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from airust.bench.engine_bench import EngineBench
-
-    columns = (
-        TextColumn("{task.description:44}"), BarColumn(24), TextColumn("{task.fields[left]}"),
-        TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0, left="")
-
-        def tell(status: Status) -> None:
-            share = status.spent_s / max(1e-9, status.spent_s + status.left_s)
-            left = f"{minutes(status.left_s)} left"
-            bar.update(task, description=status.what, completed=share, left=left)
-
-        try:
-            return EngineBench(plan, resume, force, tell).run()
-        except KeyboardInterrupt:
-            bar.stop()
-            say(f"Stopped. What was measured is in {plan.out}; --resume goes on with it.")
-            raise
-
-
-def minutes(seconds: float) -> str:
-    """Seconds in the words of a progress bar.
-
-    >>> minutes(42.3), minutes(90)
-    ('42 s', '1 min 30 s')
-    """
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
 def _show(results: dict[str, Any]) -> None:
