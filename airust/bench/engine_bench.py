@@ -2,6 +2,7 @@
 
     ceilings    what the machine can do at best, at the beginning and at the end
     parity      an engine that computes something else is not timed
+    quality     perplexity, and answers to the held-out questions
     answers     what the timed output is compared with
     tune        how many threads each engine should use, in a stated budget
     launch      blocks: every engine and the A/A twin once a model, in random order
@@ -23,10 +24,11 @@ from typing import Any, NamedTuple
 from airust.bench import host
 from airust.bench.child import check_result, run_worker
 from airust.bench.contention import calibrate
-from airust.bench.engine_plan import EnginePlan
+from airust.bench.engine_plan import EnginePlan, missing_engines
 from airust.bench.engine_results import build_results, given_up, model_entries, of_kind
 from airust.bench.engine_tables import summary_page
 from airust.bench.journal import Key, Record
+from airust.bench.learning import read_learning
 from airust.bench.pace import Status, Steps
 from airust.bench.parity_gate import prove_entry, read_entry
 from airust.bench.reference import read_references
@@ -54,7 +56,7 @@ from airust.gpt.checkpoint import write_json, write_text
 from airust.gpt.tokenizer import Tokenizer
 
 MB = 1_000_000
-CEILINGS_TIMEOUT_S, ANSWERS_TIMEOUT_S = 120.0, 1200.0
+CEILINGS_TIMEOUT_S, ANSWERS_TIMEOUT_S, QUALITY_TIMEOUT_S = 120.0, 1200.0, 300.0
 STALL_S = 150.0  # a launch without a result until then has stalled
 LEAST_BLOCKS = 3  # fewer give intervals that say nothing
 SWEEP_S = 2.5  # after which a launch of the sweep leaves out further repeats
@@ -109,6 +111,9 @@ class EngineBench:
                 for entry in self.entries:
                     key = ["parity", model["name"], entry.label]
                     self.steps.once(key, partial(self._parity, model, entry))
+                for entry in self._timed(model, tuned=False)[:-1]:
+                    key = ["quality", model["name"], entry.label]
+                    self.steps.once(key, partial(self._quality, model, entry))
             self._tune()
             reason = self._launch_blocks()
             self.steps.once(["ceilings", "after"], self._ceilings)
@@ -128,7 +133,8 @@ class EngineBench:
     def _describe(self, fingerprint: dict[str, Any]) -> Record:
         parameters = asdict(self.plan) | {"cores": self.plan.used_cores}
         return beginning(self.plan.command(), parameters, fingerprint) | {
-            "models": [self._describe_model(folder) for folder in self.plan.models]
+            "missing": missing_engines(self.plan.engines),
+            "models": [self._describe_model(folder) for folder in self.plan.models],
         }
 
     def _describe_model(self, folder: str) -> Model:
@@ -139,12 +145,13 @@ class EngineBench:
             "model": found,
             "spec": spec.to_dict(),
             "notes": self.plan.notes(folder),
+            "learning": read_learning(Path(folder), self.plan.compare),
             "workload_sha256": make_workload(Tokenizer.load(Path(folder)), spec).sha256(),
         }
 
     def _ceilings(self) -> Record:
         read = [model["model"]["parameters_read_per_token"] for model in self.models]
-        sizes = sorted({256 * MB, *(2 * count for count in read), *(4 * count for count in read)})
+        sizes = sorted({256 * MB, *(size * count for count in read for size in (1, 2, 4))})
         job = {"kind": "ceilings", "threads": self.plan.used_cores, "working_sets": sizes}
         result = check_result(run_worker(job, CEILINGS_TIMEOUT_S), "Measuring the ceilings")
         return {"ceilings": result["ceilings"]}
@@ -156,6 +163,18 @@ class EngineBench:
         }
         return {"entry": entry.to_dict(), "parity": prove_entry(job, entry)}
 
+    def _quality(self, model: Model, entry: Entry) -> Record:
+        job = self._job("quality", model) | {
+            "engine": entry.engine,
+            "options": entry.options,
+            "serve": entry.serve,
+            "text": self.plan.text,
+            "text_tokens": self.plan.text_tokens,
+            "exam_questions": self.plan.exam_questions,
+            "pool": None,
+        }
+        return {"quality": run_worker(job, QUALITY_TIMEOUT_S)}
+
     def _job(self, kind: str, model: Model) -> dict[str, Any]:
         return {"kind": kind, "model": model["folder"], "threads": self.plan.used_cores}
 
@@ -165,6 +184,8 @@ class EngineBench:
         """One launch for every engine, model and count; again what met other work."""
         if any(record["key"][0] == "launch" for record in self.steps.journal.records):
             return  # the choice stands
+        if self.plan.tune_s == 0:
+            return  # every engine's own default
         trials = [trial for model in self.models for trial in self._trials(model)]
         for number in range(ROUNDS):
             if number:
@@ -257,8 +278,9 @@ class EngineBench:
         others: list[Key] = [["ceilings", "before"], ["ceilings", "after"]]
         for model in self.models:
             others.append(["answers", model["name"]])
-            others += [["parity", model["name"], entry.label] for entry in self.entries]
-            others += [trial.key(0) for trial in self._trials(model)]
+            for kind in ("parity", "quality"):
+                others += [[kind, model["name"], entry.label] for entry in self.entries]
+            others += [trial.key(0) for trial in self._trials(model)] if self.plan.tune_s else []
         first = self.steps.expected(others)
         blocks = [self.steps.expected(self._block_keys(b)) for b in range(self.plan.launches)]
         budget = self.plan.budget_s - self.steps.spent()

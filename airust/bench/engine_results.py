@@ -18,6 +18,7 @@ from airust.bench.runner import Entry, with_aa_pair
 from airust.bench.tuning import fitted, judge, quiet_launches, with_threads
 
 SCHEMA = 1
+MATRIX_RATES = ("matmul_fp32", "matmul_bf16", "matmul_int8")
 FAILURES = 2  # failed launches after which an entry is not launched again
 
 
@@ -29,6 +30,7 @@ def build_results(records: Sequence[Record]) -> dict[str, Any]:
     return frame(SCHEMA, "engines", found) | {
         "calibration": {"usual": usual, "measured": len(calibrations)},
         "ceilings": best_ceilings(found),
+        "missing": plan["missing"],
         "models": [model_results(found, model, usual) for model in plan["models"]],
     }
 
@@ -43,7 +45,7 @@ def best_ceilings(records: Sequence[Record]) -> dict[str, Any] | None:
     found = [record["ceilings"] for record in records if record["key"][0] == "ceilings"]
     if not found:
         return None
-    rates = {name: max(x[name] for x in found) for name in ("matmul_fp32", "matmul_bf16")}
+    rates = {name: max(x[name] for x in found) for name in MATRIX_RATES}
     sizes = {size: max(x["bandwidth"][size] for x in found) for size in found[0]["bandwidth"]}
     return {"threads": found[0]["threads"], "bandwidth": sizes, **rates}
 
@@ -102,6 +104,8 @@ def model_results(
         "parameters": {**model["spec"], "notes": model["notes"]},
         "workload_sha256": model["workload_sha256"],
         "parity": _merged([record["parity"] for record in parity]),
+        "quality": {x["key"][2]: x["quality"] for x in of_kind(records, "quality", name)},
+        "learning": model["learning"],
         "tuning": _tuning(records, name),
         "entries": entries,
         "baseline": labels[0] if labels else None,

@@ -119,7 +119,8 @@ def ask(
             raise EngineError(f"guidellm failed: {said}") from error
     good = found["requests"]["successful"]
     if len(good) < len(rows):
-        bad = next(iter(found["requests"]["errored"]), {}).get("info", {}).get("error", "no reason")
+        errors = [request["info"].get("error") for request in found["requests"]["errored"]]
+        bad = errors[0] if errors else "no reason"
         raise EngineError(f"guidellm got {len(good)} of {len(rows)} answers: {bad}")
     return read_figures(found)
 
@@ -148,7 +149,7 @@ def _config(
                 "target": str(settings["base_url"]).removesuffix("/v1"),
                 "model": settings["model"],
                 # Of the usage it needs the last one only, and not every server tells it earlier.
-                "extras": {"body": {"stream_options": {"continuous_usage_stats": False}}},
+                "extras": {"body": {"stream_options": None}},
             },
             "profile": {"kind": "concurrent", "streams": [STREAMS]},
             "constraints": [{"kind": "max_requests", "count": count}],

@@ -8,11 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+import psutil
+
+from airust.engines.registry import parse_spec
 from airust.types import EngineError
 
 MODEL = "benchmark"  # the name that the model has there
@@ -56,6 +59,40 @@ def own_server(engine: str, model: Path) -> Iterator[OwnServer]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def served(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int | None]]:
+    """Options that lead the job's engine to a server of our own, and that server's process.
+
+    Neither where ``job["serve"]`` names no engine to put behind one.
+    """
+    if not job.get("serve"):
+        yield {}, None
+        return
+    with own_server(job["serve"], Path(job["model"])) as server:
+        yield {"base_url": server.url, "served_as": MODEL, "retries": 0}, server.pid
+
+
+def told_settings(settings: dict[str, object], serve: str | None) -> dict[str, object]:
+    """An engine's settings without the free port, with the number format behind a server."""
+    if serve is None:
+        return settings
+    dtype = parse_spec(serve)[1].get("dtype", "float32")
+    return {k: v for k, v in settings.items() if k != "base_url"} | {"dtype": dtype}
+
+
+def cpu_clock(pid: int | None) -> Callable[[], float]:
+    """Processor seconds of this process, and of a server if there is one."""
+    if pid is None:
+        return time.process_time
+    server = psutil.Process(pid)
+
+    def both() -> float:
+        times = server.cpu_times()
+        return time.process_time() + float(times.user + times.system)
+
+    return both
 
 
 def _wait(process: subprocess.Popen[bytes], said: IO[str]) -> str:

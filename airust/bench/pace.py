@@ -13,6 +13,7 @@ GUESS_S = {
     "plan": 1.0,
     "ceilings": 4.0,
     "parity": 8.0,
+    "quality": 8.0,
     "answers": 30.0,
     "tune": 8.0,
     "launch": 15.0,

@@ -65,9 +65,8 @@ def _short(value: object) -> str:
 
 def plain(values: Any) -> dict[str, Any]:
     """A dataclass or dict as it comes back from JSON."""
-    found: dict[str, Any] = json.loads(
-        json.dumps(asdict(values) if is_dataclass(values) else values)
-    )  # type: ignore[arg-type]
+    shown = asdict(values) if is_dataclass(values) and not isinstance(values, type) else values
+    found: dict[str, Any] = json.loads(json.dumps(shown))
     return found
 
 
@@ -99,6 +98,11 @@ def frame(schema: int, kind: str, records: Sequence[dict[str, Any]]) -> dict[str
         "parameters": plan["parameters"],
         "host": plan["host"],
         "versions": plan["versions"],
+        "jobs": [
+            {"label": x["key"][1]} | {k: v for k, v in x.items() if k not in ("key", "seconds")}
+            for x in records
+            if x["key"][0] == "job"
+        ],
     }
 
 

@@ -80,7 +80,7 @@ def _server(launches: Sequence[Record], label: str) -> dict[str, Any]:
     errors = [launch["error"] for launch in own if launch["error"]]
     broken = [launch["error"] for launch in own if launch["checks"]["wrong"]]
     reason = broken[0] if broken else errors[0] if errors and len(errors) == len(own) else None
-    settings = next((launch["settings"] for launch in own if launch.get("settings")), {})
+    settings: dict[str, Any] = next(filter(None, (x["settings"] for x in own)), {})
     return {"reason": reason, "settings": settings}
 
 

@@ -66,6 +66,7 @@ def summary_page(results: Results) -> str:
         agreement(results),
         "## What to know about the launches",
         marks(results),
+        tables.jobs(results),
         "## What the figures say and do not say",
         limits(results),
         "## Again",

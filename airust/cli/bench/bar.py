@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from airust.cli.common import say
 
@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from airust.bench.pace import Status
 
 
-def with_bar(run: Callable[[Callable[[Status], None]], dict[str, Any]], out: str) -> dict[str, Any]:
-    """Run a measurement with a bar; Ctrl+C says how to go on."""
+T = TypeVar("T")
+
+
+def with_bar(run: Callable[[Callable[[Status], None]], T], out: str | None = None) -> T:
+    """Run a measurement with a bar.
+
+    Args:
+        out: its folder, if --resume can go on there: Ctrl+C says so.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -32,7 +39,8 @@ def with_bar(run: Callable[[Callable[[Status], None]], dict[str, Any]], out: str
             return run(tell)
         except KeyboardInterrupt:
             bar.stop()
-            say(f"Stopped. What was measured is in {out}; --resume goes on with it.")
+            if out is not None:
+                say(f"Stopped. What was measured is in {out}; --resume goes on with it.")
             raise
 
 

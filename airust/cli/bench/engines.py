@@ -25,7 +25,10 @@ def run(
     ] = None,
     engines: Annotated[
         str | None,
-        typer.Option(help="NAME or NAME:OPTION=VALUE, commas between; absent: all installed."),
+        typer.Option(
+            help="NAME or NAME:OPTION=VALUE, commas between; absent: all installed. "
+            "openai:serve=ENGINE asks a server of our own."
+        ),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="The engine that ratios refer to; torch if absent.")
@@ -45,8 +48,17 @@ def run(
     budget_s: Annotated[
         float, typer.Option(help="Seconds after which no further block of launches begins.")
     ] = 840.0,
-    tune_s: Annotated[float, typer.Option(help="Seconds for finding the thread counts.")] = 150.0,
+    tune_s: Annotated[
+        float, typer.Option(help="Seconds for finding the thread counts; 0: none.")
+    ] = 150.0,
     cores: Annotated[int | None, typer.Option(help="All that may be used if absent.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="Text for perplexity; held-out statements if absent.")
+    ] = None,
+    text_tokens: Annotated[int, typer.Option(min=0, help="Of it; 0: none.")] = 256,
+    exam_questions: Annotated[
+        int, typer.Option(min=0, help="Held-out questions that every engine answers; 0: none.")
+    ] = 40,
     seed: Annotated[int, typer.Option(help="Of prompts, order and resampling.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     force: Annotated[
@@ -83,6 +95,9 @@ def run(
         budget_s=budget_s,
         tune_s=tune_s,
         cores=cores,
+        text=None if text is None else text.as_posix(),
+        text_tokens=text_tokens,
+        exam_questions=exam_questions,
         seed=seed,
     )
     results = with_bar(lambda tell: EngineBench(plan, resume, force, tell).run(), plan.out)
