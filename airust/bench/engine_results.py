@@ -17,7 +17,7 @@ from airust.bench.run_folder import frame
 from airust.bench.runner import Entry, with_aa_pair
 from airust.bench.tuning import fitted, judge, quiet_launches, with_threads
 
-SCHEMA = 1
+SCHEMA = 2
 MATRIX_RATES = ("matmul_fp32", "matmul_bf16", "matmul_int8")
 FAILURES = 2  # failed launches after which an entry is not launched again
 

@@ -139,10 +139,10 @@ def trade_headline(results: Results) -> str:
         ratios = model["summary"].get("decode_1", {"ratios": {}})["ratios"]
         for label, ratio in ratios.items():
             if not is_twin(label) and kl.get(label) is not None:
+                times = f"{number(ratio['estimate'])} times ({tables.interval(ratio)})"
                 lines.append(
-                    f"{model['model']['name']}: **{label}** decodes {number(ratio['estimate'])} times "
-                    f"as fast as {model['baseline']} ({tables.interval(ratio)}) at a mean divergence "
-                    f"of {number(kl[label])} nats."
+                    f"{model['model']['name']}: **{label}** decodes {times} as fast as "
+                    f"{model['baseline']}, at a mean divergence of {number(kl[label])} nats."
                 )
     return "\n".join(f"- {line}" for line in lines) or "*Nothing was timed.*"
 

@@ -78,5 +78,6 @@ def write_index(reports: Path) -> None:
         for x in found
     )
     names = "".join(f"<th>{name}</th>" for name in ("report", "what", "day", "in short"))
-    body = f"<h1>Reports</h1>\n<table><thead><tr>{names}</tr></thead>\n<tbody>\n{cells}</tbody></table>"
+    head = f"<thead><tr>{names}</tr></thead>"
+    body = f"<h1>Reports</h1>\n<table>{head}\n<tbody>\n{cells}</tbody></table>"
     write_text(reports / "index.html", page("Reports", body))

@@ -14,8 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from airust.bench import engine_results, engine_tables, serve_results, serve_tables
-from airust.bench import train_results, train_tables
+from airust.bench import (
+    engine_results,
+    engine_tables,
+    serve_results,
+    serve_tables,
+    train_results,
+    train_tables,
+)
 from airust.bench.engine_bench import EngineBench
 from airust.bench.engine_plan import EnginePlan
 from airust.bench.journal import read_records

@@ -15,7 +15,7 @@ FLOOR = 1e-12  # nats; a divergence of nothing has no place on a logarithmic axi
 
 
 def points(view: Results) -> list[dict[str, Any]]:
-    """Label, bytes of the weights, mean KL in nats, tokens/s at one stream, of what has all three."""
+    """Label, bytes of the weights, mean KL in nats, tokens/s at one stream: where all are known."""
     kl = {found["engine"]: found["mean_kl"] for found in view["parity"]["engines"]}
     rates = view["summary"].get("decode_1", {"engines": {}})["engines"]
     found = []
@@ -54,7 +54,8 @@ def trade(view: Results) -> Figure | None:
 def trade_alt(view: Results) -> str:
     """The figure in words."""
     parts = [
-        f"{p['label']} {number(p['bytes'] / 1e6)} MB, {number(p['kl'])} nats, {number(p['rate'])} tokens/s"
+        f"{p['label']} {number(p['bytes'] / 1e6)} MB, {number(p['kl'])} nats, "
+        f"{number(p['rate'])} tokens/s"
         for p in points(view)
     ]
     return f"Scatter plots of mean KL against bytes and against speed: {'; '.join(parts)}."

@@ -1,8 +1,8 @@
 """How good an engine's answers are, beside how fast: perplexity, and the held-out questions.
 
-* **perplexity**: exp of the mean negative logprob of the tokens of a text, teacher-forced. An engine
-  that shows only its likeliest tokens cannot score all of them; how many it did is told, and
-  ``excess`` compares it with the reference on the very tokens that it scored;
+* **perplexity**: exp of the mean negative logprob of the tokens of a text, teacher-forced. An
+  engine that shows only its likeliest tokens cannot score all of them; how many it did is told,
+  and ``excess`` compares it with the reference on the very tokens that it scored;
 * **exam**: the share of held-out questions whose greedy answer holds the right value. The same
   questions for every engine; only of models that were trained on the embedded corpus.
 """

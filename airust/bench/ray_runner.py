@@ -100,7 +100,8 @@ class RayRunner:
 
     def machines(self) -> list[Machine]:
         """The nodes that have processors."""
-        alive = [n for n in self.ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]
+        nodes: list[dict[str, Any]] = self.ray.nodes()  # type: ignore[no-untyped-call]
+        alive = [n for n in nodes if n["Alive"] and n["Resources"].get("CPU")]
         return [
             Machine(node["NodeID"], f"machine {number}", node["Resources"]["CPU"])
             for number, node in enumerate(alive, 1)

@@ -69,7 +69,7 @@ class ServeBench:
         model = None if plan.model is None else host.describe_model(Path(plan.model))
         weights = None if model is None else model["weights_sha256"]
         fingerprint = plain(plan.fingerprint() | {"weights": weights, "versions": host.versions()})
-        self.sessions  # refuses what does not fit before anything is written
+        asked = self.sessions  # what does not fit is refused before anything is written
         self.steps = Steps(open_journal(self.out, resume, force), tell, self._left)
         parameters = asdict(plan) | {"cores": plan.used_cores}
         start = self.steps.once(
@@ -83,8 +83,8 @@ class ServeBench:
                         asdict(p) | {"key": p.key, "sessions": plan.sessions(p)}
                         for p in plan.points()
                     ],
-                    "sessions": to_json(self.sessions),
-                    "sessions_sha256": sha256(self.sessions),
+                    "sessions": to_json(asked),
+                    "sessions_sha256": sha256(asked),
                 }
             ),
         )

@@ -17,6 +17,7 @@ Failed and wrong answers are in no latency; they count against goodput and are t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def answer_times(asked: Asked) -> dict[str, float]:
 def inter_token_latencies(asked: Asked) -> list[float]:
     """Gaps between the arrivals of tokens."""
     arrivals = asked["arrivals_s"]
-    return [after - before for before, after in zip(arrivals, arrivals[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(arrivals)]
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:

@@ -150,7 +150,6 @@ def _marks(key: str, about: Mapping[str, Any]) -> list[str]:
     if (about["client_cores"] or 0) > BUSY:
         found.append(f"{key}: this client used {about['client_cores']:.2f} cores")
     if (about["slow_down"] or 0) > SLOWED:
-        found.append(
-            f"{key}: a token took {about['slow_down']:.2f} times as long in the second half of an answer"
-        )
+        times = f"{about['slow_down']:.2f} times as long"
+        found.append(f"{key}: a token took {times} in the second half of an answer")
     return found

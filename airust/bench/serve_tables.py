@@ -167,9 +167,9 @@ def agreement(results: Results) -> str:
             )
         )
     text = (
-        f"guidellm {found['version']} and our client asked the same server in turn, {found['rounds']} "
-        "times each; medians. Its inter-token latency is our time per output token; its request "
-        "latency also holds the closing of the stream."
+        f"guidellm {found['version']} and our client asked the same server in turn, "
+        f"{found['rounds']} times each; medians. Its inter-token latency is our time per output "
+        "token; its request latency also holds the closing of the stream."
     )
     return f"{text}\n\n{table(('figure', 'ours', 'guidellm', 'ratio', ''), rows)}"
 
@@ -218,15 +218,15 @@ def limits(results: Results) -> str:
     asked = sum(p["prompt_tokens"] for x in results["launches"] for p in x["points"].values())
     points = [
         "Times count from when a request was due, not from when this client sent it.",
-        "Client and server share the cores: what the client uses is not there for the server. It used "
-        f"at most {number(busiest)} cores.",
-        "Time per output token is (last - first) / (n - 1), as vLLM defines it; inter-token latency is "
-        "the distribution of the single gaps, 0 where tokens come in one piece.",
-        f"{percent(cached / asked if asked else 0.0)} of prompt tokens came from a prefix cache, as the "
-        "servers tell.",
-        f"{number(results['verified'])} requests were compared with the reference token by token; of "
-        "the others only the lengths.",
-        "A quantile is given where a launch has enough answers for it; intervals are over launches.",
+        "Client and server share the cores: what the client uses is not there for the server. It "
+        f"used at most {number(busiest)} cores.",
+        "Time per output token is (last - first) / (n - 1), as vLLM defines it; inter-token "
+        "latency is the distribution of the single gaps, 0 where tokens come in one piece.",
+        f"{percent(cached / asked if asked else 0.0)} of prompt tokens came from a prefix cache, "
+        "as the servers tell.",
+        f"{number(results['verified'])} requests were compared with the reference token by token; "
+        "of the others only the lengths.",
+        "A quantile is given where a launch has enough answers; intervals are over launches.",
         "The closed loop includes its beginning and its end, where fewer are under way.",
     ]
     return "\n".join(f"- {point}" for point in points)

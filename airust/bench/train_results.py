@@ -1,6 +1,6 @@
 """From the records of timed training to results.json: a pure function of ``raw.jsonl``.
 
-* **training rate**, tokens/s: tokens of a step that are learned from, padding not counted / its time;
+* **training rate**, tokens/s: tokens of a step, padding not counted / its time;
 * **step time**, s;
 * **share of the ceiling**: rate * FLOP a token / the matrix rate that the same process measured;
 * **scaling**: rate with t threads / rate with the fewest, against how many times the threads.

@@ -56,8 +56,9 @@ def about(results: Results, found: Results) -> str:
     if found["parameters"] is None:
         return "*Nothing was timed.*"
     text = (
-        f"{found['parameters']:,} parameters, {number(found['flops_per_token'] / 1e6)} MFLOP a token, "
-        f"{found['tokens_a_step']:,} places a step, {results['parameters']['steps']} steps: loss "
+        f"{found['parameters']:,} parameters, {number(found['flops_per_token'] / 1e6)} MFLOP a "
+        f"token, {found['tokens_a_step']:,} places a step, {results['parameters']['steps']} steps: "
+        "loss "
         f"{found['losses'][0]:.3f} at the first, {found['losses'][-1]:.3f} at the last."
     )
     rows = [
@@ -155,10 +156,12 @@ def limits(results: Results) -> str:
         x["warm_up_steps"] for p in results["presets"] for x in p["launches"] if not x["error"]
     ]
     points = [
-        "A launch is a process pinned to as many cores as it has threads; intervals are over launches, "
-        "each with the median of its steps.",
-        f"Steps at the beginning that were slower than the rest are left out: {max(steps, default=0)} at most.",
-        "All launches train the same data from the same weights; a launch with another loss has no figures.",
+        "A launch is a process pinned to as many cores as it has threads; intervals are over "
+        "launches, each with the median of its steps.",
+        "Steps at the beginning that were slower than the rest are left out: "
+        f"{max(steps, default=0)} at most.",
+        "All launches train the same data from the same weights; a launch with another loss has no "
+        "figures.",
         "The matrix rate is that of a square product of 768 in the same process and number format.",
     ]
     return "\n".join(f"- {point}" for point in points)

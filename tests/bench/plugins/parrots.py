@@ -122,6 +122,16 @@ class Different(Parrot):
         return [self.first] * count
 
 
+class Slowing(Parrot):
+    """Gives the second half of an answer at a fifth of the speed."""
+
+    def answer(self, tokens: list[int], prompt: int, on_event: EventCallback) -> None:
+        for number, token in enumerate(tokens):
+            time.sleep(TOKEN_S * (25 if number > len(tokens) // 2 else 5))
+            on_event(TokenEvent("", token_id=token))
+        on_event(DoneEvent("length", Usage(prompt, len(tokens)), Timings(0.0, 0.0, 0.0)))
+
+
 class Serial(Parrot):
     """Answers one request after another."""
 
