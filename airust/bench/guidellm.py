@@ -20,6 +20,7 @@ not compared.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from airust.bench.child import check_result, run_worker
-from airust.types import EngineError, UserError
+from airust.bench.child import run_worker
+from airust.types import EngineError
 
 if TYPE_CHECKING:
     from airust.bench.serve_plan import ServePlan, Server
@@ -44,13 +45,12 @@ FIGURES = ("ttft_p50", "tpot_p50", "e2e_p50", "output_rate")
 
 
 def measure_both(plan: ServePlan, server: Server) -> dict[str, Any]:
-    """The figures of both clients, round by round.
-
-    Raises:
-        AirustError: one of them failed.
-    """
+    """The figures of both clients, round by round; what went wrong is told, not raised."""
+    command = str(plan.guidellm)
     if plan.model is None:
-        raise UserError("guidellm needs the tokenizer: say with --model which weights are served.")
+        return _failed("guidellm needs the tokenizer: say with --model which weights are served.")
+    if shutil.which(command) is None:
+        return _failed(f"There is no command '{command}'.")
     job = {
         "kind": "agreement",
         "plan": asdict(plan),
@@ -60,8 +60,14 @@ def measure_both(plan: ServePlan, server: Server) -> dict[str, Any]:
         "threads": plan.used_cores,
         "pool": None,
     }
-    found = check_result(run_worker(job, TIMEOUT_S), "The comparison with guidellm")
-    return {"version": _version(str(plan.guidellm)), "rounds": found["rounds"]}
+    found = run_worker(job, TIMEOUT_S)
+    if found["error"]:
+        return _failed(found["error"])
+    return {"error": None, "version": _version(command), "rounds": found["rounds"]}
+
+
+def _failed(reason: str) -> dict[str, Any]:
+    return {"error": reason, "version": None, "rounds": []}
 
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
@@ -172,9 +178,10 @@ def agreement(record: dict[str, Any] | None) -> dict[str, Any] | None:
     figures = {}
     for name in FIGURES:
         pairs = [(x["ours"][name], x["guidellm"][name]) for x in record["rounds"]]
-        if all(a and b for a, b in pairs):
+        if pairs and all(a and b for a, b in pairs):
             ratio = median(a / b for a, b in pairs)
             ours, theirs = (median(side) for side in zip(*pairs, strict=True))
             near = 1 / NEAR <= ratio <= NEAR
             figures[name] = {"ours": ours, "guidellm": theirs, "ratio": ratio, "near": near}
-    return {"version": record["version"], "rounds": len(record["rounds"]), "figures": figures}
+    told = {"error": record["error"], "version": record["version"]}
+    return told | {"rounds": len(record["rounds"]), "figures": figures}

@@ -154,6 +154,8 @@ def agreement(results: Results) -> str:
     found = results["agreement"]
     if found is None:
         return ""
+    if found["error"]:
+        return f"*{found['error']}*"
     rows = []
     for key, value in found["figures"].items():
         metric = METRICS[key]

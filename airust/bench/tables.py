@@ -110,7 +110,7 @@ def ceilings(results: Results) -> str:
         ),
         ("matrix product, float32", f"{number(found['matmul_fp32'])} GFLOP/s"),
         ("matrix product, bfloat16", f"{number(found['matmul_bf16'])} GFLOP/s"),
-        ("matrix product, int8", f"{number(found['matmul_int8'])} 1e9 operations/s"),
+        ("matrix product, int8", f"{number(found['matmul_int8'])} GOP/s"),
     ]
     return _facts(f"ceiling with {found['threads']} threads", rows)
 

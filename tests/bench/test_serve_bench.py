@@ -154,7 +154,8 @@ def made_up(**changes: Any) -> list[dict[str, Any]]:
                     "session": n, "turn": 0, "due_s": gap * n, "sent_s": gap * n + 0.0004,
                     "arrivals_s": [gap * (n + k) for k in range(1, 9)], "token_ids": [*range(8)],
                     "end_s": gap * (n + 9), "prompt_tokens": 64, "tokens": 8,
-                    "cached_tokens": 16, "error": None, "status": "exact", "detail": "", "right": True,
+                    "cached_tokens": 16, "error": None, "status": "exact", "detail": "",
+                    "right": True,
                 } | changes
                 for n in range(12)
             ]  # fmt: skip
@@ -187,7 +188,7 @@ def test_every_number_of_the_page_comes_from_the_results(
     ]
     for figures in rounds[0].values():
         figures.update({"tpot_p50": 0.02, "e2e_p50": 0.3})
-    checked = {"key": ["agreement", "a"], "version": "0.8.1", "rounds": rounds}
+    checked = {"key": ["agreement", "a"], "error": None, "version": "0.8.1", "rounds": rounds}
     results = build_results(
         [*made_up(), checked, {"key": ["end"], "reason": "All launches were made."}]
     )
@@ -233,15 +234,15 @@ def test_failed_requests_count_against_goodput_and_are_told() -> None:
 def test_clients_that_disagree_are_said_to() -> None:
     names = ("ttft_p50", "tpot_p50", "e2e_p50", "output_rate")
     rounds = [{"ours": dict.fromkeys(names, 1.0), "guidellm": dict.fromkeys(names, 1.2)}] * 3
-    found = agreement({"version": "1", "rounds": rounds})
+    found = agreement({"error": None, "version": "1", "rounds": rounds})
     assert found is not None and not any(value["near"] for value in found["figures"].values())
     assert agreement(None) is None
 
 
 def test_a_server_that_does_not_start_says_why(model_dir: Path) -> None:
-    with pytest.raises(EngineError, match=r"The server did not start: .*no option 'nonsense'"):
-        with own_server("torch:nonsense=1", model_dir):
-            pass
+    said = r"The server did not start: .*no option 'nonsense'"
+    with pytest.raises(EngineError, match=said), own_server("torch:nonsense=1", model_dir):
+        pass
 
 
 @pytest.mark.parametrize(
