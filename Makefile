@@ -8,6 +8,8 @@ PRESET ?= tiny
 MODEL ?= runs/$(PRESET)
 ENGINE ?= torch
 REPORT ?= reports/latest
+# The reports of `make bench`.
+MATRIX ?= notebooks/reports/bench.toml
 # More arguments for pytest: make test ARGS="-k parity"
 ARGS ?=
 
@@ -16,7 +18,10 @@ AIRUST := $(BIN)/python -m airust
 INSTALL := $(BIN)/python scripts/install.py --torch-index "$(TORCH_INDEX)"
 # A recorded run of the same preset in two stages, shown beside the model's exam.
 COMPARED := $(wildcard reports/$(notdir $(MODEL))-two-stage)
-WRITE_REPORT = $(AIRUST) report --model $(MODEL) --out $(REPORT) \
+# Two or three minutes: no thread sweep, few and short launches.
+QUICK := --set launches=3 --set 'streams=[1,4,16]' --set tune_s=0 --set budget_s=90 \
+         --set launch_s=4 --set repeats=3 --set parity_prompts=8 --set parity_tokens=32
+WRITE_REPORT = $(AIRUST) report --model $(MODEL) --out $(REPORT) $(QUICK) \
                $(if $(COMPARED),--set 'compare=["$(COMPARED)"]')
 # What a report is measured with: when any of it changes, the next `make run` measures again.
 MEASURED := $(wildcard airust/bench/*.py airust/engines/*.py airust/engines/*/*.py) \
@@ -35,7 +40,7 @@ help:  ## this list
 
 run: $(REPORT)/.complete  ## install, train, prove parity, measure, write the report
 	@echo
-	@echo "The report:  $(REPORT)/report.html   (make bench measures again)"
+	@echo "The report:  $(REPORT)/report.html   (make bench measures at length)"
 	@echo "Next, try:"
 	@echo '  $(BIN)/airust ask --model $(MODEL) "What is the capital of France?"'
 	@echo "  make chat ENGINE=mistralrs"
@@ -52,9 +57,8 @@ lab: .venv/.installed  ## JupyterLab on the notebooks
 serve: $(MODEL)/eval.json  ## serve MODEL over HTTP through ENGINE, on port 3000
 	@$(AIRUST) serve --model $(MODEL) --engine $(ENGINE)
 
-bench: $(MODEL)/.parity-proven  ## measure every installed engine again and write the report
-	$(WRITE_REPORT)
-	@touch $(REPORT)/.complete
+bench: $(MODEL)/.parity-proven .venv/.installed-bench  ## all reports at length (hours); goes on where it stopped
+	$(AIRUST) report --matrix $(MATRIX)
 
 test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
@@ -91,6 +95,12 @@ clean:  ## remove caches and REPORT; .venv and runs/ stay
 .venv/.installed-llamacpp: .venv/.installed-dev
 	@if command -v c++ >/dev/null; then $(INSTALL) --extras dev,llamacpp; \
 	else echo "No C++ compiler here: llama.cpp is left out and its tests are skipped."; fi
+	@touch $@
+
+# The client of the service, and llama.cpp where it can be compiled; `make candle` adds candle.
+.venv/.installed-bench: .venv/.installed
+	@if command -v c++ >/dev/null; then $(INSTALL) --extras openai,llamacpp; \
+	else $(INSTALL) --extras openai; fi
 	@touch $@
 
 # Cargo keeps what it has built in crates/airust-candle/target.
