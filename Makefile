@@ -18,10 +18,7 @@ AIRUST := $(BIN)/python -m airust
 INSTALL := $(BIN)/python scripts/install.py --torch-index "$(TORCH_INDEX)"
 # A recorded run of the same preset in two stages, shown beside the model's exam.
 COMPARED := $(wildcard reports/$(notdir $(MODEL))-two-stage)
-# Two or three minutes: no thread sweep, few and short launches.
-QUICK := --set launches=3 --set 'streams=[1,4,16]' --set tune_s=0 --set budget_s=90 \
-         --set launch_s=4 --set repeats=3 --set parity_prompts=8 --set parity_tokens=32
-WRITE_REPORT = $(AIRUST) report --model $(MODEL) --out $(REPORT) $(QUICK) \
+WRITE_REPORT = $(AIRUST) report --quick --model $(MODEL) --out $(REPORT) \
                $(if $(COMPARED),--set 'compare=["$(COMPARED)"]')
 # What a report is measured with: when any of it changes, the next `make run` measures again.
 MEASURED := $(wildcard airust/bench/*.py airust/engines/*.py airust/engines/*/*.py) \

@@ -32,11 +32,7 @@ esac
 """
 TRAIN = "-m airust train --preset tiny --out runs/tiny --resume"
 PARITY = "-m airust parity --model runs/tiny --json runs/tiny/parity.json"
-REPORT = (
-    "-m airust report --model runs/tiny --out reports/latest --set launches=3 "
-    "--set streams=[1,4,16] --set tune_s=0 --set budget_s=90 --set launch_s=4 --set repeats=3 "
-    "--set parity_prompts=8 --set parity_tokens=32"
-)
+REPORT = "-m airust report --quick --model runs/tiny --out reports/latest"
 
 
 class Make:

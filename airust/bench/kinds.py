@@ -40,6 +40,13 @@ PROGRESS_FILE = ".progress"
 MEASURE = "measure"
 
 
+# Minutes instead of hours: no thread sweep, few and short launches.
+QUICK: dict[str, Any] = {
+    "launches": 3, "streams": [1, 4, 16], "tune_s": 0.0, "budget_s": 90.0, "launch_s": 3.0,
+    "repeats": 3, "parity_prompts": 8, "parity_tokens": 32,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One kind of run, from what is asked for to the words about it."""
@@ -81,6 +88,12 @@ def measurement(notebook: str) -> Measurement:
     if notebook not in NOTEBOOKS:
         raise UserError(f"There is no report '{notebook}'; there are: {', '.join(NOTEBOOKS)}.")
     return NOTEBOOKS[notebook]
+
+
+def quick(kind: Measurement) -> dict[str, Any]:
+    """Parameters of a quick report."""
+    known = {field.name for field in fields(kind.plan)}
+    return {name: value for name, value in QUICK.items() if name in known}
 
 
 def make_plan(kind: Measurement, values: Mapping[str, Any]) -> Any:

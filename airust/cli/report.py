@@ -36,6 +36,9 @@ def run(
         list[str] | None,
         typer.Option("--set", "-p", metavar="NAME=VALUE", help="A parameter of the notebook."),
     ] = None,
+    hasty: Annotated[
+        bool, typer.Option("--quick", help="Some minutes: no thread sweep, few short launches.")
+    ] = False,
     matrix: Annotated[
         Path | None, typer.Option(help="A matrix.toml: several reports, into dated folders.")
     ] = None,
@@ -55,7 +58,7 @@ def run(
     An engine that fails parity is not timed. A matrix that is run again goes on where it stopped.
     """
     if matrix is not None:
-        if out or models or engines or settings or resume:
+        if out or models or engines or settings or resume or hasty:
             raise UserError(
                 "A matrix says everything itself; only --runner and --force go with it."
             )
@@ -69,8 +72,11 @@ def run(
         parameters |= {"models": folders} if name in SEVERAL else {"model": folders[0]}
     if engines is not None:
         parameters["engines"] = split_names(engines)
+    from airust.bench.kinds import measurement, quick
     from airust.bench.report import run_report
 
+    if hasty:
+        parameters = quick(measurement(name)) | parameters
     paths = with_bar(lambda tell: run_report(name, out, parameters, tell, resume))
     say(f"Executed notebook, figures and results.json are in {paths.folder}; the page:")
     typer.echo(paths.html)

@@ -41,6 +41,15 @@ def test_engines_and_parameters_are_passed_on(airust, asked, tmp_path):
     assert asked[0][2:] == (parameters, False)
 
 
+def test_quick_is_less_of_everything_but_what_is_given(airust, asked, tmp_path):
+    words = ("report", "-m", str(tmp_path), "-o", "r", "--quick", "--set", "launches=2")
+    assert airust(*words).exit_code == 0
+    parameters = asked.pop()[2]
+    assert (parameters["launches"], parameters["tune_s"]) == (2, 0)
+    assert airust("report", "training_scaling", "-o", "r", "--quick").exit_code == 0
+    assert asked.pop()[2] == {"launches": 3, "budget_s": 90}
+
+
 def test_other_reports_have_one_model_or_none(airust, asked, tmp_path):
     assert airust("report", "training_scaling", "-o", "r", "--resume").exit_code == 0
     assert asked.pop() == ("training_scaling", Path("r"), {}, True)
