@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from airust.bench import serve_bench
+from airust.bench.compare import compare
 from airust.bench.guidellm import agreement
 from airust.bench.journal import read_records
 from airust.bench.own_server import own_server
@@ -216,6 +217,19 @@ def test_the_slower_server_is_found_and_the_twin_is_not() -> None:
     assert "| b | 20" in point_table(results, results["points"][0]) or "| b | 19" in point_table(
         results, results["points"][0]
     )
+
+
+def test_two_load_tests_are_compared_point_by_point() -> None:
+    before, after = build_results(made_up()), build_results(made_up())
+    for launch in after["launches"]:
+        for key in launch["values"]:
+            if launch["label"] == "b" and key.endswith("tpot_p50"):
+                launch["values"][key] = [value / 1.5 for value in launch["values"][key]]
+    found = {(c.engine, c.metric): c for c in compare(before, after)}
+    assert found["b", "tpot_p50"].verdict == "faster"
+    assert found["b", "tpot_p50"].ratio.estimate == pytest.approx(1 / 1.5)
+    assert found["b", "tpot_p50"].model == "closed loop, 2 at once"
+    assert found["a", "tpot_p50"].verdict == "no difference"
 
 
 def test_failed_requests_count_against_goodput_and_are_told() -> None:

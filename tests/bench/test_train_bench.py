@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from airust.bench import train_bench
+from airust.bench.compare import compare
 from airust.bench.journal import read_records
 from airust.bench.plots_train import scaling as scaling_figure
 from airust.bench.plots_train import scaling_alt
@@ -114,6 +115,16 @@ def test_every_number_of_the_page_comes_from_the_results(
     changed = copy.deepcopy(results)
     changed["presets"][0]["summary"]["rate"]["engines"]["2 threads"]["estimate"] = 43_210.0
     assert "43,210" in summary_page(changed) and "43,210" not in page
+
+
+def test_two_trainings_are_compared() -> None:
+    before, after = build_results(make_records()), build_results(make_records())
+    for launch in after["presets"][0]["launches"]:
+        launch["values"]["rate"] = [0.7 * rate for rate in launch["values"]["rate"]]
+    found = {(c.engine, c.metric): c.verdict for c in compare(before, after)}
+    assert found["2 threads", "rate"] == "slower" and found["2 threads", "step"] == "no difference"
+    with pytest.raises(UserError, match="no model with the same weights"):
+        compare(before, after | {"presets": []})
 
 
 def test_another_loss_is_never_a_fast_result() -> None:
