@@ -117,22 +117,19 @@ def test_engines_that_fail_in_every_way_have_no_figures_and_cost_no_time(
 def test_an_engine_that_slows_down_half_way_is_marked(
     parrots: str, reciter_dir: Path, tmp_path: Path
 ) -> None:
-    plan = _plan(reciter_dir, tmp_path / "out", "parrot", "slowing", launches=1, new_tokens=32)
+    """Without a sweep, which leaves every engine its own default."""
+    plan = _plan(
+        reciter_dir, tmp_path / "out", "parrot", "slowing", launches=1, new_tokens=32, tune_s=0.0
+    )
     (model,) = EngineBench(plan).run()["models"]
+    assert model["tuning"] == {} and model["entries"][0]["pool"] is None
     marks = {launch["label"]: launch["marks"] for launch in model["launches"]}
     assert any("times as long in the second half of an answer" in m for m in marks["slowing"])
     assert not any("second half" in mark for mark in marks["parrot"])
     assert "second half of an answer" in (tmp_path / "out" / "summary.md").read_text("utf-8")
 
 
-def test_no_sweep_leaves_every_engine_its_default(
-    parrots: str, reciter_dir: Path, tmp_path: Path
-) -> None:
-    plan = _plan(reciter_dir, tmp_path / "out", "parrot", launches=1, tune_s=0.0)
-    (model,) = EngineBench(plan).run()["models"]
-    assert model["tuning"] == {} and model["entries"][0]["pool"] is None
-
-
+@pytest.mark.full
 def test_our_own_server_is_an_engine_among_others(
     parrots: str, reciter_dir: Path, tmp_path: Path
 ) -> None:

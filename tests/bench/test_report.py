@@ -256,6 +256,7 @@ def _estimates(model: dict[str, Any]) -> list[float]:
     ]
 
 
+@pytest.mark.full
 def test_a_report_of_training_and_one_of_serving(
     model_dir: Path, tmp_path: Path, check_offline: Callable[[Path], None]
 ) -> None:
