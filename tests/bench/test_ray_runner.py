@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -21,7 +22,7 @@ from airust.bench.engine_tables import summary_page
 from airust.bench.journal import read_records
 from airust.bench.matrix import Matrix, Row, run_matrix
 from airust.bench.ray_runner import BLOCKS, Job, Machine, RayRunner, merge
-from airust.types import AirustError
+from airust.types import AirustError, EngineUnavailableError
 
 SIZES: dict[str, Any] = {
     "streams": [1, 2], "prefill_tokens": 64, "prompt_tokens": 48, "new_tokens": 8, "launches": 2,
@@ -91,6 +92,12 @@ def test_what_the_others_found_is_kept_where_a_job_failed(model_dir: Path, tmp_p
     records = read_records(tmp_path / "out" / "raw.jsonl")
     assert records[1]["error"] == "It broke." and records[1]["attempts"] == 0
     assert not any(record["key"][0] == "end" for record in records)  # not complete
+
+
+def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EngineUnavailableError, match=r"pip install 'airust\[ray\]'"):
+        RayRunner()
 
 
 @pytest.fixture(scope="module")
