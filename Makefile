@@ -54,7 +54,7 @@ lab: .venv/.installed  ## JupyterLab on the notebooks
 serve: $(MODEL)/eval.json  ## serve MODEL over HTTP through ENGINE, on port 3000
 	@$(AIRUST) serve --model $(MODEL) --engine $(ENGINE)
 
-bench: $(MODEL)/.parity-proven .venv/.installed-bench  ## all reports at length (hours); goes on where it stopped
+bench: $(MODEL)/.parity-proven .venv/.installed-bench .venv-guidellm/.installed  ## all reports at length (hours); goes on where it stopped
 	$(AIRUST) report --matrix $(MATRIX)
 
 test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores
