@@ -194,7 +194,7 @@ def _forms(value: Any) -> Iterator[str]:
     """Every form in which a number of results.json may be shown, and numbers in its texts."""
     if isinstance(value, dict):
         for key, child in value.items():
-            yield from numbers(str(key))
+            yield from _forms(int(key) if str(key).isdigit() else str(key))
             yield from _forms(child)
     elif isinstance(value, list | tuple):
         for child in value:
