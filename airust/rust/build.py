@@ -246,8 +246,10 @@ def _rustc(
 def _judge(finished: Finished, executable: Path, program: str, options: Options) -> Build:
     """What the compiler's end means."""
     if finished.timed_out or finished.truncated:
-        reason = f"longer than {options.timeout_s:g} s" if finished.timed_out else "too much to say"
-        raise CompileError(f"The compiler was stopped: it had {reason}.")
+        reason = (
+            f"ran longer than {options.timeout_s:g} s" if finished.timed_out else "said too much"
+        )
+        raise CompileError(f"The compiler was stopped: it {reason}.")
     lines = (finished.stdout + "\n" + finished.stderr).splitlines()
     found = tuple(parse_diagnostics(lines))
     ok = finished.exit_code == 0

@@ -5,7 +5,7 @@ on goes into ``fn main``; items before it (``use``, ``struct``, ``fn``, ``mod`` 
 are. Lines keep their numbers, so that an error points at the line of the cell. Statements that end
 in ``Ok(())`` may use ``?``.
 
->>> print(whole_program("use std::mem::size_of;\\nprintln!(\\"{}\\", size_of::<u8>());"))
+>>> print(whole_program("use std::mem::size_of;\\nprintln!(\\"{}\\", size_of::<u8>());"), end="")
 use std::mem::size_of; fn main() {
 println!("{}", size_of::<u8>());
 }

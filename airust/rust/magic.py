@@ -149,7 +149,7 @@ class RustMagics(Magics):
             test=args.test,
             library=bool(args.name),
             deps=self._crates(args, source),
-            modules=self._modules,
+            modules=self._modules | ({args.name: source} if args.name else {}),
             timeout_s=args.compile_timeout,
         )
         progress = _Progress()

@@ -7,6 +7,7 @@ is larger than its cap, and when the person presses Ctrl+C or the notebook's sto
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import queue
@@ -80,13 +81,14 @@ def run_process(
     output = _Output(max_output_bytes, on_text)
     timed_out = False
     try:
-        timed_out = output.collect(inbox, started + timeout_s)
-        # Closed pipes do not end a program.
-        child.wait(max(0.0, started + timeout_s - time.monotonic()) if not timed_out else 0.0)
+        timed_out = output.collect(inbox, child, started + timeout_s)
+        if not timed_out and not output.truncated:
+            # Closed pipes do not end a program.
+            child.wait(max(0.0, started + timeout_s - time.monotonic()))
     except subprocess.TimeoutExpired:
-        timed_out = not output.truncated
+        timed_out = True
     finally:
-        # Also after a normal end: grandchildren may still hold the pipes.
+        # Also after a normal end: grandchildren may still run.
         _kill_group(child)
         child.wait()
         for thread in threads:
@@ -109,8 +111,6 @@ class _Output:
     """What came so far, decoded piece by piece."""
 
     def __init__(self, limit: int, on_text: OnText | None) -> None:
-        import codecs
-
         new = codecs.getincrementaldecoder("utf-8")
         self._decoders = {name: new(errors="replace") for name in ("stdout", "stderr")}
         self._pieces: dict[str, list[str]] = {"stdout": [], "stderr": []}
@@ -118,7 +118,9 @@ class _Output:
         self._on_text = on_text
         self.truncated = False
 
-    def collect(self, inbox: queue.SimpleQueue[Chunk], deadline: float) -> bool:
+    def collect(
+        self, inbox: queue.SimpleQueue[Chunk], child: subprocess.Popen[bytes], deadline: float
+    ) -> bool:
         """Take chunks until both pipes are closed; True if the deadline came first."""
         open_pipes = 2
         while open_pipes and not self.truncated:
@@ -128,6 +130,8 @@ class _Output:
             try:
                 stream, data = inbox.get(timeout=min(left, _POLL_S))
             except queue.Empty:
+                if child.poll() is not None:
+                    _kill_group(child)  # only grandchildren still hold the pipes open
                 continue
             self._take(stream, data)
             open_pipes -= not data
