@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import re
 import shlex
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from IPython.core.magic import Magics, cell_magic, magics_class
@@ -48,6 +50,14 @@ _GREEN, _PLAIN = "\x1b[32m", "\x1b[0m"
 
 class RustCellError(RustError):
     """A cell did not do what it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """A cell that was kept by name."""
+
+    source: str
+    deps: dict[str, str]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,8 +110,7 @@ class RustMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self._modules: dict[str, str] = {}
-        self._deps: dict[str, dict[str, str]] = {}  # of those modules
+        self._modules: dict[str, _Module] = {}
 
     @cell_magic
     def rust(self, line: str, cell: str) -> None:
@@ -127,29 +136,48 @@ class RustMagics(Magics):
     def _run(self, args: argparse.Namespace, cell: str) -> None:
         # Line 1 is the magic's own line, so that numbers are those that JupyterLab shows.
         source = f"\n{cell}"
-        build = self._compile(args, source)
+        build = self._keep(args, source) if args.name else self._compile(args, source)
         if not args.into:
             _show_messages(build)
         if args.expect_error:
             _check_refusal(build, args.expect_error)
-            return
-        if not build.ok:
+        elif not build.ok:
             raise CompileError(_refusal(build), build.diagnostics)
-        if args.name:
-            self._modules[args.name] = source
-            self._deps[args.name] = self._crates(args, source)
+        elif args.name:
             print(f"Kept as a module: a later cell says `mod {args.name};`.")
         elif build.executable is not None and not args.check:
             self._execute(args, build.executable)
 
-    def _compile(self, args: argparse.Namespace, source: str) -> Build:
+    def _keep(self, args: argparse.Namespace, source: str) -> Build:
+        """Compile a cell as a module beside those that it names as `crate::...`."""
+        # Not every program uses all of a module.
+        module = _Module(f"#![allow(dead_code)]{source}", dict(map(parse_dependency, args.dep)))
+        beside, waiting = {args.name: module}, [source]
+        while waiting:
+            for name in re.findall(r"\bcrate::(\w+)", waiting.pop()):
+                if name in self._modules and name not in beside:
+                    beside[name] = self._modules[name]
+                    waiting.append(beside[name].source)
+        root = "".join(f"pub mod {name};\n" for name in beside)
+        build = self._compile(args, root, beside)
+        if build.ok and not args.expect_error:
+            self._modules[args.name] = module
+        return build
+
+    def _compile(
+        self, args: argparse.Namespace, source: str, modules: dict[str, _Module] | None = None
+    ) -> Build:
+        known = modules or self._modules
+        deps: dict[str, str] = {}
+        for name in modules_of(source):
+            deps |= known[name].deps if name in known else {}
         options = Options(
             edition=args.edition,
             release=args.release,
             test=args.test,
             library=bool(args.name),
-            deps=self._crates(args, source),
-            modules=self._modules | ({args.name: source} if args.name else {}),
+            deps=deps | dict(map(parse_dependency, args.dep)),
+            modules={name: module.source for name, module in known.items()},
             timeout_s=args.compile_timeout,
         )
         progress = _Progress()
@@ -157,13 +185,6 @@ class RustMagics(Magics):
             return compile(source, options, progress.show)
         finally:
             progress.clear()
-
-    def _crates(self, args: argparse.Namespace, source: str) -> dict[str, str]:
-        """Those that the cell names, and those of the kept cells that it uses."""
-        found: dict[str, str] = {}
-        for module in modules_of(source):
-            found |= self._deps.get(module, {})
-        return found | dict(parse_dependency(text) for text in args.dep)
 
     def _execute(self, args: argparse.Namespace, executable: Path) -> None:
         finished = execute(

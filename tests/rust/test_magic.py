@@ -91,6 +91,14 @@ def test_named_cells_are_modules_of_later_ones(cell):
 
 
 @pytest.mark.full
+def test_named_cells_use_each_other_through_the_crate(cell):
+    assert cell("--name one", "pub fn f() -> i32 { 1 }\npub fn unused() {}").ok
+    assert cell("--name two", "use crate::one::f;\npub fn g() -> i32 { f() + 1 }").ok
+    shown = cell("", 'mod one;\nmod two;\nprintln!("{}", two::g());')
+    assert shown.stdout == "2\n"
+
+
+@pytest.mark.full
 def test_a_named_cell_with_an_error_is_not_kept(cell):
     assert not cell("--name broken", "pub fn f() -> u8 { 300 }").ok
     assert cell("--expect-error E0583", "mod broken;\nbroken::f();").ok
