@@ -154,10 +154,12 @@ class RustMagics(Magics):
         module = _Module(f"#![allow(dead_code)]{source}", dict(map(parse_dependency, args.dep)))
         beside, waiting = {args.name: module}, [source]
         while waiting:
-            for name in re.findall(r"\bcrate::(\w+)", waiting.pop()):
-                if name in self._modules and name not in beside:
-                    beside[name] = self._modules[name]
-                    waiting.append(beside[name].source)
+            text = waiting.pop()
+            # Also those inside braces: use crate::{one::f, two::g};
+            words = set(re.findall(r"\w+", text)) if "crate::" in text else set[str]()
+            for name in sorted(words & self._modules.keys() - beside.keys()):
+                beside[name] = self._modules[name]
+                waiting.append(beside[name].source)
         root = "".join(f"pub mod {name};\n" for name in beside)
         build = self._compile(args, root, beside)
         if build.ok and not args.expect_error:

@@ -94,8 +94,9 @@ def test_named_cells_are_modules_of_later_ones(cell):
 def test_named_cells_use_each_other_through_the_crate(cell):
     assert cell("--name one", "pub fn f() -> i32 { 1 }\npub fn unused() {}").ok
     assert cell("--name two", "use crate::one::f;\npub fn g() -> i32 { f() + 1 }").ok
-    shown = cell("", 'mod one;\nmod two;\nprintln!("{}", two::g());')
-    assert shown.stdout == "2\n"
+    assert cell("--name three", "use crate::{one::f, two::g};\npub fn h() -> i32 { f() + g() }").ok
+    shown = cell("", 'mod one;\nmod two;\nmod three;\nprintln!("{}", three::h());')
+    assert shown.stdout == "3\n"
 
 
 @pytest.mark.full
