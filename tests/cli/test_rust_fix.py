@@ -9,6 +9,7 @@ import pytest
 from airust.cli import common
 from airust.engines.dummy import DummyEngine
 from tests.rust.assistant.conftest import change
+from tests.rust.conftest import require_toolchain
 
 BROKEN = 'fn main() {\n    let n: u8 = "7";\n    println!("{n}");\n}\n'
 ANSWER = change(2, '    let n: u8 = "7";', "    let n: u8 = 7;")
@@ -18,6 +19,7 @@ DIFF = '--- a/a.rs\n+++ b/a.rs\n@@ -1,4 +1,4 @@\n fn main() {\n-    let n: u8 = 
 @pytest.fixture
 def fix(airust, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run the command on a broken file with scripted answers."""
+    require_toolchain()
     (tmp_path / "a.rs").write_text(BROKEN)
 
     def run(answers: list[str], *options: str):

@@ -23,6 +23,7 @@ from tests.notebooks.lesson_files import (
     solutions,
     tags,
 )
+from tests.rust.conftest import require_toolchain
 
 pytestmark = pytest.mark.full
 NOTEBOOK_TIMEOUT_S = 60
@@ -47,6 +48,8 @@ def with_solutions(path: Path) -> nbformat.NotebookNode:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook(path: Path, tmp_path: Path):
+    if path.name.startswith("R"):
+        require_toolchain()
     nbformat.write(with_solutions(path), tmp_path / path.name)
     ini = tmp_path / "pytest.ini"
     ini.write_text("[pytest]\n")

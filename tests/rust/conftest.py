@@ -9,6 +9,23 @@ from pathlib import Path
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from airust.rust import NoToolchainError, find_toolchain
+
+
+def require_toolchain() -> None:
+    """Skip, with the reason in pytest's summary, where there is no Rust; CI has it."""
+    try:
+        find_toolchain(cargo=True)
+    except NoToolchainError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _toolchain(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("full"):
+        require_toolchain()
 
 
 @pytest.fixture(scope="session")
@@ -49,8 +66,6 @@ class Shown:
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     # The history would be a database that nobody closes.
-    from traitlets.config import Config
-
     config = Config()
     config.HistoryManager.enabled = False
     InteractiveShell.clear_instance()
