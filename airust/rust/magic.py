@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from IPython.core.magic import Magics, cell_magic, magics_class
+from IPython.display import DisplayHandle, clear_output, display
 
 from airust.rust.build import (
     COMPILE_TIMEOUT_S,
@@ -207,20 +208,18 @@ class _Progress:
     """One line that says what cargo builds, gone when it is done."""
 
     def __init__(self) -> None:
-        self._handle: object = None
+        self._handle: DisplayHandle | None = None
 
     def show(self, line: str) -> None:
-        from IPython.display import display
-
         content = {"text/plain": line}
         if self._handle is None:
             self._handle = display(content, raw=True, display_id=True)
         else:
-            self._handle.update(content, raw=True)  # type: ignore[attr-defined]
+            self._handle.update(content, raw=True)
 
     def clear(self) -> None:
         if self._handle is not None:
-            self._handle.update({"text/plain": ""}, raw=True)  # type: ignore[attr-defined]
+            clear_output()  # the cell has shown nothing else so far
 
 
 def _print(stream: Stream, text: str) -> None:
