@@ -33,9 +33,10 @@ def memory(stack: Sequence[Box], heap: Sequence[Box], title: str = "") -> Figure
     axes.set(xlim=(-0.2, 9.2), ylim=(-rows * ROW - 0.2, 0.6))
     axes.axis("off")
     axes.set_title(title, fontsize=10, loc="left")
-    axes.text(0, 0.3, "stack", color=GREY, fontsize=9)
-    axes.text(5.5, 0.3, "heap or static memory", color=GREY, fontsize=9)
-    places = _draw(axes, stack, 0.6) | _draw(axes, heap, 5.9)
+    places: dict[str, tuple[float, float]] = {}
+    for x, side, boxes in ((0.0, "stack", stack), (5.9, "heap or static memory", heap)):
+        axes.text(x + WIDTH, 0.15, side, ha="right", color=GREY, fontsize=9)
+        places |= _draw(axes, boxes, x)
     for box in (*stack, *heap):
         for row, target in box.points_at:
             x, y = places[box.name]
@@ -59,11 +60,9 @@ def _draw(axes: Axes, boxes: Sequence[Box], x: float) -> dict[str, tuple[float, 
     for box in boxes:
         colour = COLOURS[box.kind]
         places[box.name] = (x, y)
-        label = {"moved": " (moved)", "freed": " (freed)"}.get(box.kind, "")
-        axes.text(
-            x - 0.1, y - ROW / 2, box.name + label, ha="right", va="center", fontsize=9,
-            family="monospace", color=colour,
-        )  # fmt: skip
+        label = f" ({box.kind})" if box.kind in ("moved", "freed") else ""
+        name = box.name + label
+        axes.text(x, y + 0.15, name, fontsize=9, family="monospace", color=colour)
         for row, text in enumerate(box.fields):
             corner = (x, y - (row + 1) * ROW)
             axes.add_patch(Rectangle(corner, WIDTH, ROW, fill=False, edgecolor=colour, lw=1.4))
