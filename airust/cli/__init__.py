@@ -33,6 +33,7 @@ COMMANDS = (
     "report",
     "serve",
     "keys",
+    "rust",
     "doctor",
 )
 

@@ -23,6 +23,7 @@ from tests.notebooks.lesson_files import (
     solutions,
     tags,
 )
+from tests.rust.conftest import require_toolchain
 
 pytestmark = pytest.mark.full
 NOTEBOOK_TIMEOUT_S = 60
@@ -77,6 +78,8 @@ def run_nbval(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook(path: Path, tmp_path: Path):
+    if path.name.startswith("R"):
+        require_toolchain()
     copy = tmp_path / path.name
     nbformat.write(with_solutions(path), copy)
     done = run_nbval(copy, tmp_path)

@@ -1,0 +1,3 @@
+"""Rust programs: repair compile errors with a language model."""
+
+COMMANDS = ("fix",)
