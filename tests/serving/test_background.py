@@ -64,6 +64,7 @@ def test_whoever_attaches_late_gets_all_of_it(serve: Serve):
             first = until(line, "response.completed")
         with socket(server) as line:
             say(line, "response.attach", response_id=first[0]["response_id"])
+            assert hear(line)["type"] == "response.attached"
             assert until(line, "response.completed") == first
 
 

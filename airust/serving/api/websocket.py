@@ -116,7 +116,7 @@ class Line:
             elif kind == "response.cancel":
                 self._cancel(event.get("response_id"))
             elif kind == "response.attach":
-                self._attach(event.get("response_id"), event.get("starting_after", -1))
+                await self._attach(event, event_id)
             elif kind == "sessions.watch":
                 await self._watch(event_id)
             else:
@@ -200,13 +200,16 @@ class Line:
         async for events in running.follow(after):
             await self._say(*events)
 
-    def _attach(self, response_id: Any, after: Any) -> None:
+    async def _attach(self, event: dict[str, Any], event_id: Any) -> None:
+        response_id, after = event.get("response_id"), event.get("starting_after", -1)
         running = self._service.background.find(self._caller.key_id, str(response_id))
         if running is None:
             raise _no_response(response_id)
         if not isinstance(after, int):
             raise ApiError(400, "starting_after must be a number.", "invalid_value",
                            "starting_after")  # fmt: skip
+        told = {"type": "response.attached", "response_id": running.turn.response_id}
+        await self._say(dumps(told if event_id is None else told | {"event_id": event_id}))
         self._begin(self._follow(running, after))
 
     async def _watch(self, event_id: Any) -> None:
