@@ -64,11 +64,12 @@ export function firstDifference(answers) {
 
 /** How many characters at their beginning all answers share. */
 export function sharedLength(texts) {
+  if (texts.length === 0) return 0;
   let length = Math.min(...texts.map((text) => text.length));
   for (let i = 0; i < length; i++) {
     if (texts.some((text) => text[i] !== texts[0][i])) length = i;
   }
   // Not in the middle of a character of two code units.
-  const last = texts[0]?.charCodeAt(length - 1);
+  const last = texts[0].charCodeAt(length - 1);
   return last >= 0xd800 && last <= 0xdbff ? length - 1 : length;
 }

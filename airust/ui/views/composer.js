@@ -80,5 +80,6 @@ function Meter({ app }) {
 /** As high as its text, up to what its style allows. */
 export function grow(field) {
   field.style.height = "auto";
-  field.style.height = `${field.scrollHeight}px`;
+  const border = field.offsetHeight - field.clientHeight;
+  field.style.height = `${field.scrollHeight + border}px`;
 }

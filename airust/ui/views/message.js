@@ -80,7 +80,7 @@ function Pace({ app, live }) {
   const { t } = app;
   const { rate } = live;
   if (rate === null) return null;
-  return html`<p class="pace" aria-hidden="true">${live.tokens.length} · ${rate.toFixed(rate < 10 ? 1 : 0)} ${t("rate")}</p>`;
+  return html`<p class="pace" aria-hidden="true">${t("countIs", { n: live.tokens.length })} · ${t("rateIs", { n: rate.toFixed(rate < 10 ? 1 : 0) })}</p>`;
 }
 
 function Actions(props) {
@@ -123,8 +123,8 @@ function Cost({ app, message }) {
   if (!count) return null;
   const span = timings ? timings.total_s - timings.ttft_s : 0;
   const rate = span > 0 && count > 1 ? (count - 1) / span : null;
-  const parts = [`${count} ${app.t("tokens").toLowerCase()}`];
-  if (rate !== null) parts.push(`${rate.toFixed(rate < 10 ? 1 : 0)} ${app.t("rate")}`);
+  const parts = [app.t("countIs", { n: count })];
+  if (rate !== null) parts.push(app.t("rateIs", { n: rate.toFixed(rate < 10 ? 1 : 0) }));
   return html`<span class="cost">${parts.join(" · ")}</span>`;
 }
 
