@@ -80,7 +80,7 @@ function Pace({ app, live }) {
   const { t } = app;
   const { rate } = live;
   if (rate === null) return null;
-  return html`<p class="pace" aria-hidden="true">${t("countIs", { n: live.tokens.length })} · ${t("rateIs", { n: rate.toFixed(rate < 10 ? 1 : 0) })}</p>`;
+  return html`<p class="pace" aria-hidden="true">${t("countIs", { n: live.count })} · ${t("rateIs", { n: rate.toFixed(rate < 10 ? 1 : 0) })}</p>`;
 }
 
 function Actions(props) {

@@ -43,12 +43,14 @@ test("what cannot be seen is made visible", () => {
 const answer = (ids, text = "", ended = false) => ({ ended, text, tokens: ids.map((id) => ({ id })) });
 
 test("the first token that differs", () => {
-  assert.equal(firstDifference([answer([1, 2]), answer([1, 2, 3])]), null); // one is only behind
-  assert.equal(firstDifference([answer([1, 2], "", true), answer([1, 2, 3])]), 2); // it has ended
-  assert.equal(firstDifference([answer([1, 2]), answer([1, 4])]), 1);
-  assert.equal(firstDifference([answer([1]), answer([1]), answer([2])]), 0);
-  assert.equal(firstDifference([answer([null], "abc"), answer([7], "abd")]), 2); // by characters
-  assert.equal(firstDifference([answer([1])]), null);
+  const at = (...answers) => firstDifference(answers);
+  const token = (index) => ({ index, unit: "token" });
+  assert.equal(at(answer([1, 2]), answer([1, 2, 3])), null); // one is only behind
+  assert.deepEqual(at(answer([1, 2], "", true), answer([1, 2, 3])), token(2)); // it has ended
+  assert.deepEqual(at(answer([1, 2]), answer([1, 4])), token(1));
+  assert.deepEqual(at(answer([1]), answer([1]), answer([2])), token(0));
+  assert.deepEqual(at(answer([null], "abc"), answer([7], "abd")), { index: 2, unit: "character" });
+  assert.equal(at(answer([1])), null);
 });
 
 test("what answers share does not end inside a character", () => {
