@@ -24,8 +24,6 @@ WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 CONFIG = """
 [sessions]
 database_url = "sqlite:///{folder}/airust.db"
-[generation]
-max_tokens = 24
 [[models]]
 name = "small"
 path = "{model}"
@@ -138,6 +136,13 @@ class Panel:
     def choose(self, model: str) -> None:
         """A model."""
         self.page.get_by_label("Model", exact=True).select_option(model)
+
+    def choose_briefly(self, model: str) -> None:
+        """A model, for answers of 24 tokens."""
+        self.choose(model)
+        self.button("Settings").click()
+        self.page.get_by_label("Answer length").fill("24")
+        self.button("Close").click()
 
     @property
     def field(self) -> Locator:

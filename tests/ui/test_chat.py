@@ -98,7 +98,7 @@ def test_regenerate_edit_and_arrows(panel: Panel, served: Served):
 
 
 def test_an_answer_is_edited_and_gone_on_from(panel: Panel, served: Served):
-    panel.choose("small")
+    panel.choose_briefly("small")
     panel.ask("Hi")
     panel.answers.last.get_by_role("button", name="Edit").click()
     panel.page.get_by_label("Edit message").fill("The capital")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.full
 
 
 def test_tokens_are_coloured_and_explained(panel: Panel, served: Served):
-    panel.choose("small")
+    panel.choose_briefly("small")
     panel.ask("Hi")
     expect(panel.page.locator(".answer-tokens")).to_have_count(0)
     panel.button("Tokens").click()
@@ -44,7 +44,7 @@ def test_tokens_are_coloured_and_explained(panel: Panel, served: Served):
 
 
 def test_another_token_forks_the_conversation(panel: Panel, served: Served):
-    panel.choose("small")
+    panel.choose_briefly("small")
     panel.ask("Hi")
     panel.button("Tokens").click()
     panel.answers.last.locator("[data-token]").nth(5).click()
@@ -63,7 +63,7 @@ def test_another_token_forks_the_conversation(panel: Panel, served: Served):
 
 
 def test_characters_in_parts_are_no_trouble(panel: Panel, served: Served):
-    panel.choose("reciter")
+    panel.choose_briefly("reciter")
     panel.button("Tokens").click()
     panel.ask("Hi")
     tokens = panel.answers.last.locator("[data-token]")
@@ -85,7 +85,7 @@ def test_the_ruler(panel: Panel, served: Served):
     texts = [f"message {i} " + "Rust has one owner. " * 3 for i in range(12)]
     served.chat(*texts, title="long", system="Be brief.")
     panel.page.reload()
-    panel.choose("small")
+    panel.choose_briefly("small")
     panel.ask("Hi")
     panel.button("Context").click()
     side = panel.page.get_by_role("complementary", name="Context")

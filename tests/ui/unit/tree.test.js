@@ -32,8 +32,10 @@ test("messages that were put back later keep their place", () => {
   assert.deepEqual(siblingsOf(again, "a1").ids, ["a1", "a1b"]);
 });
 
-test("a branch is entered at its newest end", () => {
+test("a branch is entered where it was left", () => {
   assert.equal(newestLeaf(tree, "q1"), "a1b");
+  const later = treeOf([...TALK, message("q4", "a2", 7)]);
+  assert.equal(newestLeaf(later, "q1"), "q4");
   assert.equal(newestLeaf(tree, "a1"), "a2");
   assert.equal(newestLeaf(tree, "q3"), "q3");
 });
