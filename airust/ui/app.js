@@ -138,6 +138,7 @@ export class App {
     if (line === "online") {
       this.hasBeenOnline = true;
       this.wasLost = false;
+      if (this.notice?.code === "unreachable") this.notice = null;
       if (this.isLoaded && this.models.length === 0) this.load();
     } else if (this.line !== "online" && line === "connecting") {
       this.wasLost = true;

@@ -63,7 +63,7 @@ def test_search_lands_on_the_message_and_its_branch(panel: Panel, served: Served
     expect(panel.page.get_by_text("No chat holds these words.")).to_be_visible()
     panel.page.get_by_label("Search chats").fill("filler 3")
     panel.page.locator(".hit").last.click()
-    expect(panel.page.get_by_text("filler 3", exact=True)).to_be_in_viewport()
+    expect(panel.page.locator(".message").get_by_text("filler 3", exact=True)).to_be_in_viewport()
 
 
 def test_export_and_import(panel: Panel, served: Served, tmp_path: Path):
@@ -83,7 +83,7 @@ def test_export_and_import(panel: Panel, served: Served, tmp_path: Path):
     expect(panel.page.locator(".session")).to_have_count(0)
     field = panel.page.locator('input[type="file"]')
     field.set_input_files(saved)
-    expect(panel.page.get_by_text("Imported 1 chats")).to_be_visible()
+    expect(panel.page.locator(".toast").get_by_text("Chats imported: 1")).to_be_visible()
     expect(panel.answers.last).to_contain_text("about rivers")
     old = tmp_path / "old.json"
     messages = [

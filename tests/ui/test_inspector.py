@@ -101,9 +101,9 @@ def test_the_ruler(panel: Panel, served: Served):
 def test_a_race(panel: Panel, served: Served):
     panel.button("Race").click()
     for name in ("small", "reciter", "echo"):
-        panel.page.get_by_label(name).set_checked(name == "echo")
+        panel.page.get_by_role("checkbox", name=name).set_checked(name == "echo")
     expect(panel.page.get_by_text("Choose at least two engines.")).to_be_visible()
-    panel.page.get_by_label("slow").check()
+    panel.page.get_by_role("checkbox", name="slow").check()
     panel.page.get_by_label("Question for the race").fill("one two three four five")
     panel.button("Start").click()
     expect(panel.page.locator(".verdict")).to_contain_text("All answers are the same")
@@ -112,8 +112,8 @@ def test_a_race(panel: Panel, served: Served):
         expect(lane.locator(".same")).to_have_text("one two three four five")
         expect(lane.locator("dd").nth(2)).to_have_text("5")
         expect(lane.locator("dd").nth(1)).to_contain_text("ms")
-    panel.page.get_by_label("slow").uncheck()
-    panel.page.get_by_label("small").check()
+    panel.page.get_by_role("checkbox", name="slow").uncheck()
+    panel.page.get_by_role("checkbox", name="small").check()
     panel.page.get_by_label("Order").select_option("turn")
     panel.button("Start").click()
     expect(panel.page.locator(".verdict")).to_contain_text("First difference at")
