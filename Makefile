@@ -94,8 +94,10 @@ clean:  ## remove caches and REPORT; .venv and runs/ stay
 	@touch $@
 
 # Cargo keeps what it has built in crates/airust-candle/target.
-.venv/.installed-candle: .venv/.installed $(wildcard crates/airust-candle/*.toml crates/airust-candle/.cargo/* crates/airust-candle/src/*.rs)
-	@command -v cargo >/dev/null || { echo "Error: there is no cargo here; install Rust first."; exit 1; }
+CRATE := $(wildcard $(addprefix crates/airust-candle/,*.toml Cargo.lock .cargo/* src/*.rs))
+.venv/.installed-candle: .venv/.installed $(CRATE)
+	@command -v cargo >/dev/null || \
+	    { echo "Error: there is no cargo here; install Rust first (rustup.rs)."; exit 1; }
 	$(BIN)/python -m pip install --quiet "maturin>=1.9"
 	cd crates/airust-candle && PATH="$(CURDIR)/$(BIN):$$PATH" \
 	    ../../$(BIN)/python -m pip install --no-build-isolation --no-deps .

@@ -146,3 +146,40 @@ def test_an_old_python_is_refused(make):
 def test_serve_trains_first(make):
     make("serve", "TORCH_INDEX=")
     assert make.calls()[-2:] == [TRAIN, "-m airust serve --model runs/tiny --engine torch"]
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH that has what the Makefile needs, and no cargo."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in ("make", "sh", "mkdir", "cp", "touch", "uname"):
+        (folder / name).symlink_to(shutil.which(name) or "")
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+@pytest.mark.usefixtures("tools")
+def test_candle_without_cargo_is_one_sentence(make):
+    done = make("candle")
+    assert done.returncode != 0
+    assert "Error: there is no cargo here; install Rust first (rustup.rs)." in done.stdout
+    assert not any("maturin" in line for line in make.calls())
+
+
+def test_candle_is_built_once_and_again_after_a_change(make, tools):
+    (tools / "cargo").symlink_to(make.stub)
+    source = make.folder / "crates/airust-candle/src/lib.rs"
+    source.parent.mkdir(parents=True)
+    source.touch()
+    build = ["-m pip install --quiet maturin>=1.9"]
+    assert make("candle").returncode == 0
+    assert make.calls()[-1:] == build
+    inside = source.parent.parent / "calls.txt"
+    assert inside.read_text() == "-m pip install --no-build-isolation --no-deps .\n"
+    assert make("candle").returncode == 0
+    assert make.calls() == []
+    later = (make.folder / ".venv/.installed-candle").stat().st_mtime + 10
+    os.utime(source, (later, later))
+    assert make("candle").returncode == 0
+    assert make.calls() == build

@@ -26,11 +26,17 @@ from torch import Tensor
 from airust.engines.torch import kernels
 from airust.engines.torch.few import FEW, FewSequences
 from airust.engines.torch.linear import Linear
+from airust.engines.torch.parts import in_parts
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Piece, Step
+from airust.engines.torch.threads import ALONE, Way
 from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
+
+WORTH_THREADS = (
+    1 << 17
+)  # keys' numbers in one layer; attention to fewer is over before a thread wakes
 
 
 class FastGPT:
@@ -65,17 +71,18 @@ class FastGPT:
         if self.few is not None:
             self.few.put_head(head)
 
-    def forward(self, step: Step, cache: SlotCache, threads: int = 1) -> Tensor:
+    def forward(self, step: Step, cache: SlotCache, way: Way = ALONE) -> Tensor:
         """Run one step, storing its keys and values: logits (outputs, V) in float32.
 
         Args:
-            threads: that PyTorch is set to; with one, a few sequences take the compiled way.
+            way: how to use the CPU's cores; PyTorch is set to its number of threads.
         """
+        if way.parts > 1:
+            return in_parts(lambda part: self.forward(part, cache), step, way.parts)
         step = step.to(self.device)
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
         rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
-        few = threads == 1 and step.singles == len(x) <= FEW and step.outputs is None
-        if self.few is not None and few:
+        if self.few is not None and way.threads == 1 and step.decodes and len(x) <= FEW:
             return self.few.forward(step, cache, x, rope)
         for layer, table in zip(self.layers, cache.layers, strict=True):
             layer.forward(x, rope, step, table)
@@ -100,6 +107,7 @@ class FastLayer:
         self.down = Linear(weights.down, dtype=dtype)
         none = torch.zeros(0, self.head_dim)
         self._gains = none if self.qk_gain is None else self.qk_gain
+        self._floor = self.qk_norm.floor.numpy()[()]
 
     def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor) -> None:
         """Add both halves of the block to the residual stream x (N, C), in place.
@@ -117,19 +125,18 @@ class FastLayer:
         """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
         out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
         if (n := step.singles) and qkv.device.type == "cpu":
-            floor = self.qk_norm.floor.numpy()[()]
             scores = torch.empty(step.longest).numpy()
             kernels.attend_rows(
-                qkv[:n].numpy(), self._gains.numpy(), floor, rope[:n, :, 0].numpy(),
+                qkv[:n].numpy(), self._gains.numpy(), self._floor, rope[:n, :, 0].numpy(),
                 table.numpy(), step.slots[:n].numpy(), step.positions[:n].numpy(), scores,
                 out[:n].numpy(),
             )  # fmt: skip
         elif n:
-            q, k = self._rotate(qkv[:n], *rope[:n].unbind(1))
+            q, k = self._rotate(qkv[:n], rope[:n])
             values = qkv[:n, self.heads + self.kv_heads :]
             out[:n] = attend_gathered(q, k, values, step, table)
         if step.pieces:
-            q, k = self._rotate(qkv[n:], *rope[n:].unbind(1))
+            q, k = self._turn(qkv[n:], rope[n:])
             for piece in step.pieces:
                 rows = slice(piece.first - n, piece.first - n + piece.tokens)
                 out[piece.first : piece.first + piece.tokens] = self._attend_piece(
@@ -137,8 +144,18 @@ class FastLayer:
                 )
         return out.view(len(qkv), -1)
 
-    def _rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (R, H, D) and keys (R, K, D), normalised and turned."""
+    def _turn(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (R, H, D) and keys (R, K, D), normalised and turned; on a CPU in place."""
+        if qkv.device.type != "cpu":
+            return self._rotate(qkv, rope)
+        heads = self.heads + self.kv_heads
+        turns = rope[:, :, 0].numpy()
+        kernels.turn_rows(qkv.numpy(), heads, self._gains.numpy(), self._floor, turns)
+        return qkv[:, : self.heads], qkv[:, self.heads : heads]
+
+    def _rotate(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in tensor operations, for a GPU."""
+        cos, sin = rope.unbind(1)
         qk = qkv[:, : self.heads + self.kv_heads]
         if self.qk_gain is not None:
             qk = qk * (self.qk_gain / self.qk_norm.scale(qk))

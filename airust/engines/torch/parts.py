@@ -1,0 +1,44 @@
+"""A decode step cut into parts, each computed by a thread of its own.
+
+Sequences that only decode have nothing to do with each other. PyTorch's threads share out the rows
+of every operation and meet behind it, some forty times a step; small operations then wait more
+than they work. Cut beforehand, the rows meet once. The weights are read once for each part, so a
+model that does not fit into the caches may be better off without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from airust.engines.torch.steps import Step
+
+
+def in_parts(forward: Callable[[Step], Tensor], step: Step, parts: int) -> Tensor:
+    """The logits (N, V) of a step of single tokens, computed in so many parts at the same time.
+
+    Args:
+        forward: gives the logits of a part; it is called in several threads.
+    """
+    first, *others = step.split(parts)
+    waiting = [_threads(parts - 1).submit(_alone, forward, part) for part in others]
+    try:
+        logits = forward(first)
+    finally:
+        wait(waiting)  # also where it failed: the parts write into one cache
+    return torch.cat([logits, *(part.result() for part in waiting)])
+
+
+@torch.inference_mode()
+def _alone(forward: Callable[[Step], Tensor], step: Step) -> Tensor:
+    return forward(step)
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    # The number of PyTorch's threads is each thread's own; here nothing is to be shared out.
+    return ThreadPoolExecutor(count, "airust-decode", torch.set_num_threads, (1,))
