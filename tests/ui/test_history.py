@@ -22,6 +22,7 @@ def row(panel: Panel, title: str):
 def test_create_rename_switch_delete_and_undo(panel: Panel, served: Served):
     panel.ask("about rivers")
     panel.button("New chat").click()
+    expect(panel.answers).to_have_count(0)
     panel.ask("about mountains")
     expect(panel.page.locator(".session")).to_have_count(2)
     row(panel, "rivers").hover()
