@@ -256,6 +256,29 @@ mod tests {
         }
     }
 
+    /// Or a thread that has just looked, and is about to sleep, would sleep through it.
+    #[test]
+    fn work_is_counted_under_the_lock() {
+        let (board, start) = (Board::default(), Instant::now());
+        let running = || start.elapsed() < Duration::from_secs(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while running() {
+                    let piece: *const (dyn Fn(usize) + Sync) = &|_| ();
+                    let (next, done, failed) = Default::default();
+                    board.announce(Arc::new(Work { piece, pieces: 0, next, done, failed }));
+                }
+            });
+            while running() {
+                let notice = board.notice();
+                let number = board.number.load(Ordering::Acquire);
+                (0..100).for_each(|_| std::hint::spin_loop());
+                assert_eq!(board.number.load(Ordering::Acquire), number);
+                drop(notice);
+            }
+        });
+    }
+
     #[test]
     fn a_panic_reaches_the_caller_and_the_threads_go_on() {
         let threads = Threads::new(Some(2));
