@@ -9,6 +9,7 @@ export class Inspector {
     this.by = app.prefs.get("colour", "probability");
     this.found = new Map(); // message id -> tokens, "asking", or "none"
     this.chosen = null; // { message, tokens, index }
+    this.asked = Promise.resolve(); // ends when all questions so far are answered
   }
 
   setActive(isActive) {
@@ -35,7 +36,7 @@ export class Inspector {
     const found = this.found.get(message.id);
     if (found === undefined && !message.live) {
       this.found.set(message.id, "asking");
-      this.ask(message);
+      this.asked = this.asked.then(() => this.ask(message)); // the engine has other work too
     }
     return found ?? "asking";
   }
@@ -69,6 +70,7 @@ export class Inspector {
         ],
         ...(ids?.length > 0 ? { token_ids: ids } : { text: message.content }),
         top_logprobs: ASKED_TOP,
+        truncation: "auto",
       });
       const times = ids ? message.details.token_times_s : undefined;
       const tokens = answer.tokens.map((entry, i) => ({

@@ -118,6 +118,12 @@ def test_an_answer_is_inspected(torch_engine: Engine, settings: Settings):
             ]
         written = (await client.post("/v1/inspect", json=body | {"text": "The capital"})).json()
         assert "".join(token["token"] for token in written["tokens"]) == "The capital"
+        long = {"messages": [{"role": "user", "content": f"question {i}"} for i in range(99)]}
+        refused = await client.post("/v1/inspect", json=long | {"text": "The capital"})
+        assert refused.json()["error"]["code"] == "context_length_exceeded"
+        wanted = long | {"text": "The capital", "truncation": "auto"}
+        trimmed = (await client.post("/v1/inspect", json=wanted)).json()
+        assert 0 < trimmed["prompt_tokens"] <= torch_engine.context - len(trimmed["tokens"])
         both = await client.post("/v1/inspect", json=body | {"text": "a", "token_ids": [1]})
         assert both.status_code == 400
 

@@ -43,6 +43,17 @@ def test_tokens_are_coloured_and_explained(panel: Panel, served: Served):
     assert panel.answers.last.locator("[data-token]").all_inner_texts() == live
 
 
+def test_only_what_is_near_is_inspected(panel: Panel, served: Served):
+    served.chat(*[f"m {i}" for i in range(400)], title="long")
+    panel.page.reload()
+    panel.choose("small")
+    panel.button("Tokens").click()
+    expect(panel.answers.last.locator("[data-token]")).not_to_have_count(0)
+    panel.page.locator(".thread").evaluate("e => { e.scrollTop = 0 }")
+    expect(panel.answers.first.locator("[data-token]")).not_to_have_count(0)
+    assert sum(url.endswith("/v1/inspect") for url in panel.requests) < 150
+
+
 def test_another_token_forks_the_conversation(panel: Panel, served: Served):
     panel.choose_briefly("small")
     panel.ask("Hi")

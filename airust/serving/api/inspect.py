@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
@@ -18,7 +18,7 @@ from airust.serving.api.parameters import MOST_LOGPROBS, Body
 from airust.serving.api.response_schema import TokenId
 from airust.serving.api.schemas import ContextUse, Inspection, errors
 from airust.serving.callers import caller_of
-from airust.serving.context import window_of
+from airust.serving.context import choose, window_of
 from airust.serving.service import service_of
 from airust.types import Message, Request, Role, UnsupportedError
 
@@ -35,6 +35,9 @@ class InspectRequest(Body):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
     text: str | None = Field(None, min_length=1, description="The answer, or its token_ids.")
     token_ids: Annotated[list[TokenId], Field(min_length=1, max_length=MOST_TOKENS)] | None = None
+    truncation: Literal["auto", "disabled"] | None = Field(
+        None, description="auto: leave out the oldest messages that do not fit."
+    )
     top_logprobs: int = Field(10, ge=1, le=MOST_LOGPROBS, description="Alternatives to tell.")
 
     @model_validator(mode="after")
@@ -54,13 +57,14 @@ async def inspect(body: InspectRequest, http: HttpRequest) -> Response:
     service = service_of(http)
     model = service.models.find(body.model)
     engine = model.engine
-    request = Request(messages=tuple(message.message() for message in body.messages))
+    messages = tuple(message.message() for message in body.messages)
 
     def work() -> tuple[int, list[int], Sequence[ScoredToken | None]]:
         if not engine.capabilities.logprobs:
             raise UnsupportedError(f"The engine '{engine.name}' does not tell probabilities.")
-        prompt = engine.prompt_ids(request)
         ids = body.token_ids or engine.encode(body.text or "")[:MOST_TOKENS]
+        shown = _fitting(messages, engine, len(ids)) if body.truncation == "auto" else messages
+        prompt = engine.prompt_ids(Request(messages=shown))
         return len(prompt), ids, engine.score(prompt, ids, body.top_logprobs)
 
     model.admit(1)
@@ -70,6 +74,18 @@ async def inspect(body: InspectRequest, http: HttpRequest) -> Response:
         model.pending -= 1
     tokens = await asyncio.to_thread(_tokens, engine, ids, scores)
     return json_response({"model": model.name, "prompt_tokens": prompt_tokens, "tokens": tokens})
+
+
+def _fitting(messages: tuple[Message, ...], engine: Engine, tokens: int) -> tuple[Message, ...]:
+    """The newest messages that fit before an answer of so many tokens, and the system message."""
+    if engine.context is None:
+        return messages
+    system = messages[0].content if messages[0].role == "system" else None
+    branch = messages if system is None else messages[1:]
+    room = engine.context - tokens
+    return choose(
+        system, branch, len(branch) or 1, room, lambda text: len(engine.encode(text))
+    ).messages
 
 
 def _tokens(

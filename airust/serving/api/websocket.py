@@ -134,11 +134,14 @@ class Line:
             if problems is None:
                 raise ApiError(400, "response must be an object.", "invalid_value") from error
             raise invalid(problems) from error
+        self._check_room()
+        work = self._answer_in_background if body.background else self._answer
+        self._begin(work(body, event_id))
+
+    def _check_room(self) -> None:
         if len(self._tasks) >= MOST_AT_ONCE:
             message = f"One socket may have {MOST_AT_ONCE} responses at a time."
             raise ApiError(429, message, "rate_limit_exceeded")
-        work = self._answer_in_background if body.background else self._answer
-        self._begin(work(body, event_id))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -205,6 +208,7 @@ class Line:
         running = self._service.background.find(self._caller.key_id, str(response_id))
         if running is None:
             raise _no_response(response_id)
+        self._check_room()
         if not isinstance(after, int):
             raise ApiError(400, "starting_after must be a number.", "invalid_value",
                            "starting_after")  # fmt: skip
@@ -215,7 +219,6 @@ class Line:
     async def _watch(self, event_id: Any) -> None:
         """Tell from now on what happens to the caller's sessions, and what is being answered."""
         if self._forget is None:
-            # As many as one could miss between two looks; more is a reason to look at everything.
             news: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
             self._forget = self._service.changes.listen(self._caller.key_id, news.put_nowait)
 

@@ -27,7 +27,8 @@ function observerOf(scroller) {
   return observers.get(scroller);
 }
 
-export function Markdown({ text, labels, now = false }) {
+/** A ref for an element, and whether it is or has been near the screen; `now` spares the wait. */
+export function useNear(now = false) {
   const place = useRef();
   const [isNear, setNear] = useState(now);
   useEffect(() => {
@@ -41,10 +42,15 @@ export function Markdown({ text, labels, now = false }) {
       waiting.delete(node);
     };
   }, [isNear]);
+  return [place, isNear];
+}
+
+export function Markdown({ text, labels, isNear = true }) {
+  const place = useRef();
   useLayoutEffect(() => {
     if (isNear) showMarkdown(place.current, text, labels);
   }, [isNear, text, labels]);
   // Until then the bare text: the browser's own search finds it.
-  if (!isNear) return html`<div class="markdown bare" ref=${place} key="bare">${text}</div>`;
+  if (!isNear) return html`<div class="markdown bare" key="bare">${text}</div>`;
   return html`<div class="markdown" ref=${place} key="shown"></div>`;
 }

@@ -3,7 +3,7 @@
 import { Component, html, useEffect, useLayoutEffect, useReducer, useRef, useState } from "../vendor/preact/standalone.module.js";
 import { grow } from "./composer.js";
 import { IconButton } from "./icons.js";
-import { Markdown } from "./markdown.js";
+import { Markdown, useNear } from "./markdown.js";
 import { copyText } from "./clipboard.js";
 import { AnswerTokens } from "./answer-tokens.js";
 
@@ -49,15 +49,17 @@ function labelsOf(app) {
 }
 
 function Text({ app, message, isInspected, isLast }) {
-  if (isInspected) {
-    const tokens = app.inspector.tokensOf(message);
-    if (Array.isArray(tokens)) return html`<${AnswerTokens} app=${app} message=${message} tokens=${tokens} />`;
-    if (tokens === "asking") {
-      return html`<${Markdown} text=${message.content} labels=${labelsOf(app)} now />
-        <p class="token-note">${app.t("tokensWait")}</p>`;
-    }
-  }
-  return html`<${Markdown} text=${message.content} labels=${labelsOf(app)} now=${isLast} />`;
+  // A thousand answers are neither rendered nor inspected before one comes near them.
+  const [place, isNear] = useNear(isLast);
+  const tokens = isInspected && isNear ? app.inspector.tokensOf(message) : "none";
+  return html`
+    <div ref=${place}>
+      ${Array.isArray(tokens)
+        ? html`<${AnswerTokens} app=${app} message=${message} tokens=${tokens} />`
+        : html`<${Markdown} text=${message.content} labels=${labelsOf(app)} isNear=${isNear} />`}
+      ${tokens === "asking" && html`<p class="token-note">${app.t("tokensWait")}</p>`}
+    </div>
+  `;
 }
 
 /** Follows its answer by itself, a frame at a time; nothing else is drawn. */
@@ -70,7 +72,7 @@ function LiveText({ app, message, live, isInspected }) {
     <div class="incoming">
       ${isInspected && known
         ? html`<${AnswerTokens} app=${app} message=${message} tokens=${live.tokens} isLive />`
-        : html`<${Markdown} text=${live.text} labels=${labelsOf(app)} now />`}
+        : html`<${Markdown} text=${live.text} labels=${labelsOf(app)} />`}
     </div>
     <${Pace} app=${app} live=${live} />
   `;
