@@ -56,7 +56,7 @@ lab: .venv/.installed  ## JupyterLab on the notebooks
 serve: $(MODEL)/eval.json  ## the chat page and the API on port 3000, MODEL in each of ENGINES
 	@$(AIRUST) serve --model $(MODEL) $(addprefix --engine ,$(ENGINES))
 
-bench: $(MODEL)/.parity-proven .venv/.installed-bench  ## all reports at length (hours); goes on where it stopped
+bench: $(MODEL)/.parity-proven .venv/.installed-bench .venv-guidellm/.installed  ## all reports at length (hours); goes on where it stopped
 	$(AIRUST) report --matrix $(MATRIX)
 
 test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores

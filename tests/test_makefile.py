@@ -124,9 +124,9 @@ def test_bench_installs_what_it_measures_once_and_runs_the_matrix(make):
     make.calls()
     matrix = "-m airust report --matrix notebooks/reports/bench.toml"
     assert make("bench").returncode == 0
-    install, *rest = make.calls()
+    install, *client, measured = make.calls()
     assert install.startswith("scripts/install.py") and "--extras openai" in install
-    assert rest == [matrix]
+    assert client[0] == "-m venv .venv-guidellm" and measured == matrix
     assert make("bench").returncode == 0
     assert make.calls() == [matrix]
 

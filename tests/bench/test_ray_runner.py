@@ -100,8 +100,9 @@ def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> N
         RayRunner()
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Any:
+@pytest.fixture
+def cluster(parrots: str) -> Any:
+    """Its workers know the engines of the tests, which are light."""
     with RayRunner() as found:
         yield found
 
@@ -113,9 +114,9 @@ def _row(model: Path, *engines: str, **changes: Any) -> Row:
 
 @pytest.mark.full
 def test_one_job_an_engine_never_two_at_once_and_one_report(
-    cluster: RayRunner, model_dir: Path, tmp_path: Path
+    cluster: RayRunner, reciter_dir: Path, tmp_path: Path
 ) -> None:
-    row = _row(model_dir, "torch", "mistralrs", "transformers", launches=1)
+    row = _row(reciter_dir, "parrot", "serial", "slowing", launches=1)
     outcomes = run_matrix(
         Matrix(tmp_path, (row,)), measure=lambda row, folder: cluster.measure(row, folder)
     )
@@ -125,17 +126,17 @@ def test_one_job_an_engine_never_two_at_once_and_one_report(
     assert results["complete"] and "2 jobs on a Ray cluster" in results["ended"]
     (model,) = results["models"]
     timed = set(model["summary"]["ttft"]["engines"])
-    assert timed == {"torch", "mistralrs", "transformers", "torch (A/A)"}
-    assert set(model["summary"]["ttft"]["ratios"]) == timed - {"torch"}
+    assert timed == {"parrot", "serial", "slowing", "parrot (A/A)"}
+    assert set(model["summary"]["ttft"]["ratios"]) == timed - {"parrot"}
     (first, second) = sorted(results["jobs"], key=lambda job: float(job["started"]))
     assert first["ended"] <= second["started"]  # all processors belong to one job
-    assert {first["label"], second["label"]} == {"mistralrs", "transformers"}
+    assert {first["label"], second["label"]} == {"serial", "slowing"}
     assert (outcomes[0].folder / "report.html").is_file()
 
 
 @pytest.mark.full
 def test_a_killed_job_is_made_again_and_says_so(
-    cluster: RayRunner, model_dir: Path, tmp_path: Path
+    cluster: RayRunner, reciter_dir: Path, tmp_path: Path
 ) -> None:
     scratch = Path(tempfile.gettempdir()) / ray_runner.SCRATCH
     killed: list[int] = []
@@ -144,7 +145,7 @@ def test_a_killed_job_is_made_again_and_says_so(
         """The worker of this run, as soon as it has made a launch."""
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline and not killed:
-            for raw in scratch.glob(f"{cluster.run}-*-torch/raw.jsonl"):
+            for raw in scratch.glob(f"{cluster.run}-*-parrot/raw.jsonl"):
                 if '{"key": ["launch"' in raw.read_text("utf-8"):
                     killed.append(int((raw.parent / "pid").read_text("utf-8")))
                     os.kill(killed[0], signal.SIGKILL)
@@ -152,28 +153,28 @@ def test_a_killed_job_is_made_again_and_says_so(
 
     thread = threading.Thread(target=kill)
     thread.start()
-    (folder,) = cluster.measure(_row(model_dir, "torch", launches=3), tmp_path / "out")
+    (folder,) = cluster.measure(_row(reciter_dir, "parrot", launches=3), tmp_path / "out")
     thread.join()
     results = json.loads(json.dumps(build_results(read_records(folder / "raw.jsonl"))))
     valid(results)
     assert killed and results["complete"]
     (job,) = results["jobs"]
     assert job["attempts"] == 2 and len(job["lost"]) == 1 and job["error"] is None
-    assert "| torch | machine 1 | 2 | lost: " in summary_page(results)
+    assert "| parrot | machine 1 | 2 | lost: " in summary_page(results)
     assert len(results["models"][0]["launches"]) == 6
 
 
 @pytest.mark.full
 def test_a_job_that_fails_is_a_failure_with_its_reason(
-    cluster: RayRunner, tmp_path: Path, model_dir: Path
+    cluster: RayRunner, tmp_path: Path, reciter_dir: Path
 ) -> None:
-    row = _row(model_dir, "torch")
-    (model_dir / "config.json").rename(model_dir / "away.json")
+    row = _row(reciter_dir, "parrot")
+    (reciter_dir / "config.json").rename(reciter_dir / "away.json")
     try:
         with pytest.raises(AirustError, match=r"There is no model|config\.json"):
             cluster.measure(row, tmp_path / "out")
     finally:
-        (model_dir / "away.json").rename(model_dir / "config.json")
+        (reciter_dir / "away.json").rename(reciter_dir / "config.json")
 
 
 @pytest.mark.full
