@@ -50,8 +50,8 @@ train: $(MODEL)/eval.json  ## train PRESET into MODEL, or go on where it stopped
 chat: $(MODEL)/eval.json  ## talk with MODEL in the terminal, through ENGINE
 	@$(AIRUST) chat --model $(MODEL) --engine $(ENGINE)
 
-lab: .venv/.installed  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+lab: .venv/.installed  ## JupyterLab at the start of the learning path
+	$(BIN)/jupyter lab --ServerApp.root_dir=. notebooks/00-start-here.ipynb
 
 serve: $(MODEL)/eval.json  ## the chat page and the API on port 3000, MODEL in each of ENGINES
 	@$(AIRUST) serve --model $(MODEL) $(addprefix --engine ,$(ENGINES))

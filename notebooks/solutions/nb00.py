@@ -1,5 +1,4 @@
 """Solutions of 00-start-here. A test puts each behind its stub and runs it there."""
-# ruff: noqa: F821  (names of the notebook)
 
 # %% nb00.ex1
 airust.check("nb00.ex1", "runs/tiny")

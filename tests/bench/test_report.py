@@ -23,6 +23,7 @@ from airust.bench.kinds import MEASURE, Report, make_plan, measurement
 from airust.bench.pace import Status
 from airust.bench.progress import tell, watched
 from airust.bench.report import find_notebook, run_report
+from airust.bench.tables import number
 from airust.types import AirustError, UserError
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -244,7 +245,8 @@ def test_a_whole_report(
     derived = re.findall(
         r"[\d.,]+", Report(NAME, _parameters(NAME) | given | {"out": "o"}).command()
     )
-    ratios = [f"{a / b:.2f}" for a in _estimates(model) for b in _estimates(model) if b]
+    pairs = [a / b for a in _estimates(model) for b in _estimates(model) if b]
+    ratios = [form for ratio in pairs for form in (f"{ratio:.2f}", number(ratio))]
     check_numbers(_words(paths.notebook), results, [*derived, *ratios, str(len(labels) - 1), "01"])
 
 

@@ -84,3 +84,9 @@ def test_close_takes_anything_that_is_a_number():
     close(np.float32(1.05), 1.0, 0.1, "hint")
     close(True, 1.0, 0.1, "hint")
     close("1", 1.0, 0.1, "hint")
+
+
+def test_only_known_names_are_loaded_lazily():
+    assert airust.check is checker.check
+    with pytest.raises(AttributeError, match="no attribute 'chekc'"):
+        airust.chekc  # noqa: B018

@@ -26,7 +26,10 @@ from tests.notebooks.lesson_files import (
 
 pytestmark = pytest.mark.full
 NOTEBOOK_TIMEOUT_S = 60
-CI_SLOWER = 3  # its two cores are shared with other programs
+CI_SLOWER = 4  # its two cores are shared with other programs
+# Seen with ipykernel 7.4 on a crowded machine: the kernel idles over a request that it has not
+# noticed, until any other message comes. One more try tells that from a cell that is too slow.
+TIMED_OUT = "Timeout of"
 
 
 def with_solutions(path: Path) -> nbformat.NotebookNode:
@@ -41,35 +44,45 @@ def with_solutions(path: Path) -> nbformat.NotebookNode:
             text = f"✓ {name}\n"
             solved.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
             merged.append(solved)
+    for number, cell in enumerate(merged):
+        if cell.cell_type == "code":
+            cell.execution_count = number  # nbval takes a cell without one for never executed
     notebook.cells = merged
     return notebook
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook(path: Path, tmp_path: Path):
-    nbformat.write(with_solutions(path), tmp_path / path.name)
-    ini = tmp_path / "pytest.ini"
-    ini.write_text("[pytest]\n")
+def run_nbval(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "pytest.ini").write_text("[pytest]\n")
     search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
+    return subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-c", str(ini), "-qx", "-p", "no:cacheprovider"),
+            *(sys.executable, "-m", "pytest", "-c", "pytest.ini", "-qx", "-p", "no:cacheprovider"),
             *("--nbval", "--nbval-current-env"),
             *("--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))),
             *("--nbval-cell-timeout", str(NOTEBOOK_TIMEOUT_S)),
-            str(tmp_path / path.name),
+            str(path),
         ],
-        cwd=tmp_path,
+        cwd=folder,
         env={
             **os.environ,
             "PYTHONPATH": search,
-            "AIRUST_PROGRESS": str(tmp_path / "progress.json"),
+            "AIRUST_PROGRESS": str(folder / "progress.json"),
+            "OMP_NUM_THREADS": "1",  # small models; more threads than free cores only wait
         },
         capture_output=True,
         text=True,
         timeout=NOTEBOOK_TIMEOUT_S * CI_SLOWER,
     )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook(path: Path, tmp_path: Path):
+    copy = tmp_path / path.name
+    nbformat.write(with_solutions(path), copy)
+    done = run_nbval(copy, tmp_path)
+    if done.returncode and TIMED_OUT in done.stdout:
+        done = run_nbval(copy, tmp_path)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    # All exercises, and nothing but them, have been passed.
+    # Every exercise has been passed by its solution.
     passed = (tmp_path / "progress.json").read_text("utf-8")
     assert all(f'"{name}"' in passed for name in solutions(path)), lesson_id(path)
