@@ -1,0 +1,185 @@
+"""``AttentionView``: where the heads of a small GPT look, and what each layer would say next.
+
+    view = airust.AttentionView("runs/tiny", "The capital of France is")
+    view
+
+The text can be changed in the widget or by ``view.text = ...``; layer, head and position are
+traits, so sliders of ipywidgets can be linked to them. What is shown comes from
+``airust.gpt.lens``: the model's own attention weights, and the logit lens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import traitlets
+
+from airust.engines.model_files import find_model
+from airust.gpt.checkpoint import load_model
+from airust.gpt.lens import Inside, look
+from airust.gpt.model import GPT
+from airust.gpt.run import Run
+from airust.gpt.tokenizer import Tokenizer
+from airust.types import Message, UserError
+from airust.widgets import bundle
+from airust.widgets.attention_figure import describe, draw
+from airust.widgets.still import StillWidget, picture
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+MOST_TOKENS = 128  # maps grow with its square
+TOP = 5  # tokens told of each layer and position
+NAMED = {"\n": "⏎", "\t": "⇥", " ": "␣"}  # what a token that is nothing else looks like
+
+
+class AttentionView(StillWidget):
+    """Attention maps of all layers and heads over a text, and the logit lens.
+
+    Args:
+        model: a model folder or hub name of the families that ``airust.gpt`` reads, or a
+            ``Run`` of ``prepare()``, or a ``GPT`` together with its ``tokenizer``.
+        text: what the model reads, or messages, which it reads in its chat form.
+
+    Raises:
+        UserError: the model cannot be read, or the text has no tokens or too many.
+    """
+
+    _esm = bundle.esm(bundle.STATIC / "attention.js")
+    _css = bundle.css(bundle.STATIC / "attention.css")
+
+    text = traitlets.Unicode().tag(sync=True)
+    layer = traitlets.Int(0).tag(sync=True)  # 0 is the first block
+    head = traitlets.Int(0).tag(sync=True)
+    position = traitlets.Int(0).tag(sync=True)  # the token that looks
+    message = traitlets.Unicode().tag(sync=True)  # why a text that was typed is not shown
+    _tokens: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    _shape = traitlets.List([0, 0, 0]).tag(sync=True)  # layers, heads, tokens
+    _weights = traitlets.Bytes().tag(sync=True)  # (L, H, T, T), 255 is 1
+    _lens: traitlets.List[Any] = traitlets.List().tag(sync=True)  # [layer][position] -> [[token, probability], ...]
+    _right: traitlets.List[Any] = traitlets.List().tag(sync=True)  # [layer][position] -> probability of what follows
+
+    def __init__(
+        self,
+        model: str | Path | GPT | Run,
+        text: str | Sequence[Message],
+        *,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        self._model, self._tokenizer = _loaded(model, tokenizer)
+        if isinstance(text, str):
+            shown, ids = text, self._tokenizer.encode(text)
+        else:
+            ids = self._tokenizer.encode_chat(text)
+            shown = self._tokenizer.decode(ids, skip_special=False)
+        values = self._look(ids)
+        last = values["_shape"][2] - 1
+        layers = values["_shape"][0]
+        super().__init__(text=shown, layer=layers - 1, position=last, **values)
+        self.observe(self._reread, "text")
+        self.observe(lambda _: self.refresh_still(after_s=1.0), ["layer", "head", "_tokens"])
+
+    @property
+    def inside(self) -> Inside:
+        """The pass that is shown, as tensors."""
+        return self._inside
+
+    @property
+    def tokens(self) -> list[str]:
+        """The text's tokens as they are written in the widget."""
+        return list(self._tokens)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The logit lens: a row for each layer (0 is the embedding), position and rank."""
+        import pandas as pd
+
+        rows = [
+            (layer, position, self._tokens[position], rank, token, probability)
+            for layer, positions in enumerate(self._lens)
+            for position, top in enumerate(positions)
+            for rank, (token, probability) in enumerate(top)
+        ]
+        columns = ["layer", "position", "token", "rank", "prediction", "probability"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def figure(self) -> Figure:
+        """All heads and the end of the logit lens as a matplotlib figure."""
+        return draw(self._inside.attention, self._tokens, self._lens, (self.layer, self.head))
+
+    def still(self) -> tuple[str, str]:
+        """The figure with its description."""
+        text = describe(self._inside.attention, self._tokens, self._lens)
+        return picture(self.figure(), text), text
+
+    @traitlets.validate("layer", "head", "position")
+    def _inside_bounds(self, proposal: Any) -> int:
+        layers, heads, tokens = self._shape
+        most = {"layer": layers, "head": heads, "position": tokens}[proposal.trait.name]
+        return max(0, min(int(proposal.value), most - 1)) if most else int(proposal.value)
+
+    def _reread(self, change: Any) -> None:
+        try:
+            values = self._look(self._tokenizer.encode(change.new))
+        except UserError as error:
+            self.message = str(error)
+            return
+        with self.hold_sync():
+            self.message = ""
+            for name, value in values.items():
+                setattr(self, name, value)
+            self.position = values["_shape"][2] - 1
+
+    def _look(self, ids: Sequence[int]) -> dict[str, Any]:
+        """Traits for a text; remembers the pass."""
+        if len(ids) > MOST_TOKENS:
+            raise UserError(
+                f"The text has {len(ids)} tokens, but {MOST_TOKENS} are the most that fit here."
+            )
+        inside = look(self._model, ids)
+        self._inside = inside
+        probabilities = inside.logprobs.exp()  # (L + 1, T, V)
+        top = probabilities.topk(TOP, dim=-1)
+        lens = [
+            [
+                [[self._name(i), round(p, 4)] for i, p in zip(ids_, ps, strict=True)]
+                for ids_, ps in zip(layer_ids, layer_ps, strict=True)
+            ]
+            for layer_ids, layer_ps in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        ]
+        following = [*ids[1:], None]
+        right = [
+            [None if i is None else round(float(row[t, i]), 4) for t, i in enumerate(following)]
+            for row in probabilities
+        ]
+        layers, heads, T, _ = inside.attention.shape
+        return {
+            "_tokens": [self._name(i) for i in ids],
+            "_shape": [layers, heads, T],
+            "_weights": (inside.attention * 255).round().byte().cpu().numpy().tobytes(),
+            "_lens": lens,
+            "_right": right,
+        }
+
+    def _name(self, token_id: int) -> str:
+        """How a token is written: blanks visible, parts of a character as the token's own name."""
+        text = self._tokenizer.decode([token_id], skip_special=False)
+        if "\ufffd" in text or not text:
+            return str(self._tokenizer.backend.id_to_token(token_id))
+        return "".join(NAMED.get(c, c) for c in text) if text.isspace() else text.strip("\n\t")
+
+
+def _loaded(
+    model: str | Path | GPT | Run, tokenizer: Tokenizer | None
+) -> tuple[GPT, Tokenizer]:
+    if isinstance(model, Run):
+        return model.trainer.model, tokenizer or model.tokenizer
+    if isinstance(model, GPT):
+        if tokenizer is None:
+            raise UserError("A GPT needs its tokenizer: AttentionView(model, text, tokenizer=...).")
+        return model, tokenizer
+    folder = find_model(model)
+    return load_model(folder), tokenizer or Tokenizer.load(folder)

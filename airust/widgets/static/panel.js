@@ -1,0 +1,50 @@
+// The front end of airust/ui in a widget.
+
+import { mount } from "../../ui/main.js";
+import { commTransport } from "../../ui/transport/comm.js";
+
+/** Put the front end into `root`. Returns how to take it away. */
+export default function attach({ model, root, styles }) {
+  const listeners = [];
+  const on = (name, listener) => {
+    model.on(name, listener);
+    listeners.push([name, listener]);
+  };
+  const transport = commTransport({
+    send: (message) => model.send(message),
+    onMessage(listener) {
+      model.on("msg:custom", listener);
+      return () => model.off("msg:custom", listener);
+    },
+  });
+  const panel = mount(root, transport, {
+    assets: {
+      styles: [...styles],
+      font: (file) => transport.file(`/ui/vendor/katex/fonts/${file}`),
+    },
+    sessionId: model.get("session") || undefined,
+    language: model.get("language") || undefined,
+    theme: model.get("theme") || root.dataset.theme,
+    height: "100%",
+    onEvent(name, detail) {
+      if (name !== "session") return;
+      model.set("session", detail?.id ?? "");
+      model.save_changes();
+    },
+  });
+  on("msg:custom", (message) => {
+    if (message.kind === "changed") panel.open(message.session);
+  });
+  on("change:session", () => {
+    const wanted = model.get("session");
+    if (wanted && wanted !== panel.state().sessionId) panel.open(wanted);
+  });
+  on("destroy", () => transport.cut());
+  return {
+    destroy() {
+      for (const [name, listener] of listeners) model.off(name, listener);
+      panel.destroy();
+      transport.close();
+    },
+  };
+}
