@@ -1,6 +1,6 @@
 """Imports run one way, and importing airust does nothing.
 
-types < settings, corpus < gpt < engines < serving, bench, widgets, rust < cli. Every import is
+types < settings, corpus < gpt < engines, ui < serving, bench, widgets, rust < cli. Every import is
 looked at: lazy ones inside functions, those under TYPE_CHECKING, and dotted names in strings
 (an engine's entry in the registry, a module given to ``python -m``).
 """
@@ -23,8 +23,8 @@ LEVELS = (
     ("types",),
     ("settings", "corpus"),
     ("gpt",),
-    ("engines",),
-    ("serving", "bench", "widgets", "rust", "ui"),
+    ("engines", "ui"),
+    ("serving", "bench", "widgets", "rust"),
     ("cli",),
     ("__main__",),
 )

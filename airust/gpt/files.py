@@ -1,8 +1,8 @@
 """A user's own data: text, JSONL, Parquet, a folder of these, or a name on the Hugging Face hub.
 
 Rows have a column ``text`` (anything to learn to continue) or ``messages`` (a list of role and
-content: a conversation to learn the answers of). Reading is done by ``datasets``: files are
-memory-mapped, hub data sets are streamed.
+content: a conversation to learn the answers of). Plain text is read as it is, a file a row; the
+rest by ``datasets``: files are memory-mapped, hub data sets are streamed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ READERS = {".txt": "text", ".md": "text", ".jsonl": "json", ".json": "json", ".p
 class UserData:
     """Rows that can be read again and again."""
 
-    rows: Any  # a datasets.Dataset or datasets.IterableDataset
+    rows: Any  # a datasets.Dataset, a datasets.IterableDataset or TextFiles
     column: str  # "text" or "messages"
     name: str
 
@@ -45,6 +45,22 @@ class UserData:
                 yield row
             else:
                 yield from (turn["content"] for turn in row)
+
+
+@dataclass(frozen=True, slots=True)
+class TextFiles:
+    """Plain text files, each a row; loading ``datasets`` for them would take over a second."""
+
+    files: Sequence[Path]
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        for file in self.files:
+            try:
+                yield {"text": file.read_bytes().decode()}
+            except UnicodeDecodeError:
+                raise UserError(f"'{file}' is not UTF-8 text; convert it first.") from None
+            except OSError as error:
+                raise UserError(f"'{file}' cannot be read: {error.strerror or error}.") from None
 
 
 def open_data(name: str) -> UserData:
@@ -76,9 +92,6 @@ def open_data(name: str) -> UserData:
 
 
 def _open_files(path: Path) -> Any:
-    from datasets import load_dataset
-    from datasets.utils.logging import disable_progress_bar
-
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix in READERS)
     if not files:
         raise UserError(f"The folder '{path}' holds no {', '.join(READERS)} file.")
@@ -89,11 +102,17 @@ def _open_files(path: Path) -> Any:
         raise UserError(f"The folder '{path}' mixes kinds of files; keep one kind in a folder.")
     if not any(file.stat().st_size for file in files):
         raise UserError(f"The data '{path}' is empty.")
-    disable_progress_bar()
     reader = suffixes.pop()
-    options = {"sample_by": "document"} if reader == "text" else {}
+    return TextFiles(files) if reader == "text" else _load_files(path, files, reader)
+
+
+def _load_files(path: Path, files: list[Path], reader: str | None) -> Any:
+    from datasets import load_dataset
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     try:
-        return load_dataset(reader, data_files=[str(f) for f in files], split="train", **options)
+        return load_dataset(reader, data_files=[str(f) for f in files], split="train")
     except Exception as error:  # datasets wraps the reader's own error
         cause = error.__cause__ or error
         if isinstance(cause, UnicodeDecodeError) or "codec can't decode" in str(cause):
@@ -143,7 +162,7 @@ def token_file(data: UserData, tokenizer: Tokenizer, path: Path, most: int) -> n
     """Tokenise texts into one file of ids and memory-map it.
 
     At most ``most`` tokens are written: of a streamed hub data set no more is fetched than the
-    run needs. An existing file for the same data and tokenizer is used again.
+    run needs.
 
     Raises:
         UserError: the file cannot be written.

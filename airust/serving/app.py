@@ -24,6 +24,7 @@ from airust.serving.api import (
     completions,
     health,
     infer,
+    page,
     responses,
     sessions,
     tokens,
@@ -38,7 +39,9 @@ from airust.serving.tracing import tracer_for
 from airust.settings import Settings
 from airust.types import UserError
 
-ROUTERS = (chat, completions, responses, sessions, infer, tokens, catalog, health, websocket)
+ROUTERS = (
+    chat, completions, responses, sessions, infer, tokens, catalog, health, websocket, page,
+)  # fmt: skip
 EXPOSED = (
     "x-request-id", "retry-after", "x-ratelimit-limit-requests", "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-requests",

@@ -141,10 +141,11 @@ def _show(results: dict[str, Any]) -> None:
 
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
-        console.width = 120  # a file has no width
+        console.width = 140  # a file has no width
     for model in results["models"]:
         size = f"{model['model']['parameters'] / 1e6:.1f} M parameters"
-        table = Table("", title=f"{model['model']['name']}, {size}", title_justify="left")
+        table = Table(title=f"{model['model']['name']}, {size}", title_justify="left")
+        table.add_column(no_wrap=True)
         against = f"against {model['baseline']}"
         for title in ("", "95% interval", "launches", against, "verdict", "of ceiling"):
             table.add_column(title, justify="right")

@@ -9,13 +9,18 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airust.serving.api.health import PROBES
+from airust.serving.api.page import PREFIX
 from airust.serving.callers import Caller, KeyRing, address_of, presented
 from airust.serving.errors import ApiError, as_api_error
 from airust.serving.service import Service
 from airust.types import AirustError
 
-OPEN = PROBES | {"/openapi.json"}
+OPEN = PROBES | {"/openapi.json", "/"}
 ANSWERS = ("POST", "PUT", "PATCH")  # methods that count as answers at the same time
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(PREFIX)
 
 
 class Gate:
@@ -30,7 +35,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
