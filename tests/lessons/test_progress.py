@@ -1,0 +1,62 @@
+"""What a learner has passed is kept, and shown with the way ahead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airust.lessons import progress
+from airust.lessons.progress import Lesson, Overview
+
+PATH = (
+    Lesson("nb00", "Where do I start?", ("nb00.ex1", "nb00.ex2")),
+    Lesson("r1", "Why <Rust>?", ("r1.ex1",)),
+)
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("AIRUST_PROGRESS", str(path))
+    return path
+
+
+def test_what_is_passed_adds_up_and_survives(file):
+    for name in ("nb01.ex2", "nb00.ex1", "nb01.ex2"):
+        progress.remember(name)
+    assert progress.passed() == {"nb00.ex1", "nb01.ex2"}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"passed": 3}', "\udcff"])
+def test_a_damaged_file_counts_as_empty_and_is_mended(file, content):
+    file.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert progress.passed() == frozenset()
+    progress.remember("nb00.ex1")
+    assert progress.passed() == {"nb00.ex1"}
+
+
+def test_a_place_that_cannot_be_written_does_no_harm(file, monkeypatch):
+    monkeypatch.setenv("AIRUST_PROGRESS", str(file / "below" / "a-file"))
+    file.write_text("not a folder")
+    progress.remember("nb00.ex1")
+    assert progress.passed() == frozenset()
+
+
+def test_the_overview_counts_and_points_ahead():
+    view = Overview(PATH, frozenset({"nb00.ex1", "nb77.ex1"}))
+    assert view.rows() == [("nb00", "Where do I start?", 1, 2), ("r1", "Why <Rust>?", 0, 1)]
+    assert view.next == "nb00.ex2"
+    assert "nb00  ●○" in repr(view)
+    assert "Why &lt;Rust&gt;?" in view._repr_html_()
+    assert Overview(PATH, frozenset({"nb00.ex1", "nb00.ex2", "r1.ex1"})).next is None
+
+
+def test_every_lesson_has_a_question_and_exercises():
+    found = progress.lessons()
+    assert [lesson.id for lesson in found][:1] == ["nb00"]
+    for lesson in found:
+        assert lesson.title.endswith("?"), lesson.id
+        numbers = range(1, len(lesson.exercises) + 1)
+        assert lesson.exercises == tuple(f"{lesson.id}.ex{n}" for n in numbers)
+        assert 4 <= len(lesson.exercises) <= 8, lesson.id
