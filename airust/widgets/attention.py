@@ -49,7 +49,7 @@ class AttentionView(StillWidget):
     """
 
     _esm = bundle.esm(bundle.STATIC / "attention.js")
-    _css = bundle.css(bundle.STATIC / "attention.css")
+    _css = (bundle.STATIC / "attention.css").read_text("utf-8")
 
     text = traitlets.Unicode().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)  # 0 is the first block
@@ -59,8 +59,9 @@ class AttentionView(StillWidget):
     _tokens: traitlets.List[Any] = traitlets.List().tag(sync=True)
     _shape = traitlets.List([0, 0, 0]).tag(sync=True)  # layers, heads, tokens
     _weights = traitlets.Bytes().tag(sync=True)  # (L, H, T, T), 255 is 1
-    _lens: traitlets.List[Any] = traitlets.List().tag(sync=True)  # [layer][position] -> [[token, probability], ...]
-    _right: traitlets.List[Any] = traitlets.List().tag(sync=True)  # [layer][position] -> probability of what follows
+    # [layer][position] -> [[token, probability], ...], and -> the probability of what follows
+    _lens: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    _right: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     def __init__(
         self,
@@ -172,9 +173,7 @@ class AttentionView(StillWidget):
         return "".join(NAMED.get(c, c) for c in text) if text.isspace() else text.strip("\n\t")
 
 
-def _loaded(
-    model: str | Path | GPT | Run, tokenizer: Tokenizer | None
-) -> tuple[GPT, Tokenizer]:
+def _loaded(model: str | Path | GPT | Run, tokenizer: Tokenizer | None) -> tuple[GPT, Tokenizer]:
     if isinstance(model, Run):
         return model.trainer.model, tokenizer or model.tokenizer
     if isinstance(model, GPT):

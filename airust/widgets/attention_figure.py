@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,9 +25,7 @@ FONTS = [
 Lens = Sequence[Sequence[Sequence[Any]]]
 
 
-def draw(
-    attention: Tensor, tokens: Sequence[str], lens: Lens, chosen: tuple[int, int]
-) -> Figure:
+def draw(attention: Tensor, tokens: Sequence[str], lens: Lens, chosen: tuple[int, int]) -> Figure:
     """A map for every head, the chosen one framed, above the end of the logit lens."""
     layers, heads = attention.shape[:2]
     height = 2.0 * layers + 0.36 * len(lens) + 1.2
@@ -87,14 +84,11 @@ def _short(token: str) -> str:
 
 
 def _settle_fonts(figure: Figure) -> None:
-    """Draw all text in the fonts above; one without some character shows a box, silently."""
+    """Draw all text in the fonts above."""
     installed = {entry.name for entry in matplotlib.font_manager.fontManager.ttflist}
     chosen = [name for name in FONTS if name in installed] or ["sans-serif"]
     for text in figure.findobj(matplotlib.text.Text):
         text.set_fontfamily(chosen)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.canvas.draw()
 
 
 def describe(attention: Tensor, tokens: Sequence[str], lens: Lens) -> str:

@@ -10,10 +10,8 @@ the imports were. Nothing is minified or rewritten beyond that.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import mimetypes
 import os
 import re
 from pathlib import Path
@@ -25,7 +23,6 @@ STATIC = Path(__file__).resolve().parent / "static"
 IMPORT = re.compile(
     r"""(?P<before>(?:^|[\s;}])(?:import|from)\s*\(?\s*)(?P<quote>["'])(?P<path>\.{1,2}/[^"'\n]+)(?P=quote)"""
 )
-URL = re.compile(r"""url\(\s*["']?(?P<path>[^"')]+)["']?\s*\)""")
 MARK = "airust:"  # in place of a relative path; the loader knows it
 
 
@@ -71,20 +68,3 @@ def esm(entry: Path) -> str:
 def version(listed: list[tuple[str, str]]) -> str:
     """A name for modules as they are."""
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
-
-
-def css(path: Path) -> str:
-    """A style sheet with its fonts and images inside; of several font formats only WOFF2."""
-
-    def inline(found: re.Match[str]) -> str:
-        target = found["path"].split("#")[0].split("?")[0]
-        if target.startswith("data:") or ":" in target:
-            return found[0]
-        file = (path.parent / target).resolve()
-        if file.suffix in (".woff", ".ttf", ".otf", ".eot"):
-            return "url(data:,)"  # an older format of what is there as WOFF2, too
-        kind = mimetypes.guess_type(file.name)[0] or "font/woff2"
-        data = base64.b64encode(file.read_bytes()).decode()
-        return f"url(data:{kind};base64,{data})"
-
-    return URL.sub(inline, path.read_text("utf-8"))

@@ -77,7 +77,7 @@ class ChatPanel(StillWidget):
     """
 
     _esm = bundle.esm(bundle.STATIC / "chat.js")
-    _css = bundle.css(bundle.STATIC / "chat.css")
+    _css = (bundle.STATIC / "chat.css").read_text("utf-8")
 
     session = traitlets.Unicode("").tag(sync=True)  # id of the conversation that is shown
     height = traitlets.Unicode("640px").tag(sync=True)
@@ -108,9 +108,13 @@ class ChatPanel(StillWidget):
             raise
         self._modules = bundle.modules(bundle.STATIC / "panel.js")
         super().__init__(
-            _version=bundle.version(self._modules), models=list(self._recorders), session=session, height=height, language=language,
+            _version=bundle.version(self._modules),
+            models=list(self._recorders),
+            session=session,
+            height=height,
+            language=language,
             theme=theme,
-        )  # fmt: skip
+        )
         self.on_msg(self._hear)
         self.observe(lambda _: self._touch(), "session")
         self._loop.call(self._touch)

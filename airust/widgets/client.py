@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -33,9 +33,7 @@ class Client:
         sent = None if body is None else json.dumps(body)
         headers = [] if body is None else [["content-type", "application/json"]]
         status, parts = 0, bytearray()
-        ident, inbox = self._begin(
-            "http", method=method, path=path, headers=headers, body=sent
-        )
+        ident, inbox = self._begin("http", method=method, path=path, headers=headers, body=sent)
         try:
             while True:
                 item, piece = await inbox.get()
@@ -47,22 +45,21 @@ class Client:
                     break
         finally:
             self._forget(ident, "abort")
-        found = json.loads(parts) if parts else None
+        found: Any = json.loads(parts) if parts else None
         if status >= 400:
             raise UserError(found["error"]["message"])
         return found
 
-    async def ask(self, event: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The events of one response, over a socket. Leaving the loop cancels it.
+    async def ask(self, event: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The events of one response, over a socket. Leaving the loop early cancels it.
 
         Raises:
             UserError: the service refused or failed.
         """
         ident, inbox = self._begin("open", path="/ws")
+        running: str | None = None
         try:
-            self._tunnel.receive(
-                {"kind": "text", "id": ident, "text": json.dumps({"type": "response.create"} | event)}
-            )
+            self._say(ident, {"type": "response.create"} | event)
             while True:
                 item, _ = await inbox.get()
                 if item["kind"] == "closed":
@@ -72,10 +69,13 @@ class Client:
                 heard = json.loads(item["text"])
                 if heard["type"] == "error":
                     raise UserError(heard["error"]["message"])
+                running = None if heard["type"] in LAST else heard["response_id"]
                 yield heard
-                if heard["type"] in LAST:
+                if running is None:
                     return
         finally:
+            if running is not None:  # closing is not enough: it may go on in the background
+                self._say(ident, {"type": "response.cancel", "response_id": running})
             self._forget(ident, "close")
 
     async def close(self) -> None:
@@ -87,6 +87,9 @@ class Client:
         inbox = self._inboxes[ident] = asyncio.Queue()
         self._tunnel.receive({"kind": kind, "id": ident, **values})
         return ident, inbox
+
+    def _say(self, ident: str, event: dict[str, Any]) -> None:
+        self._tunnel.receive({"kind": "text", "id": ident, "text": json.dumps(event)})
 
     def _forget(self, ident: str, how: str) -> None:
         del self._inboxes[ident]

@@ -13,6 +13,7 @@ import html
 import io
 import threading
 import uuid
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -73,7 +74,9 @@ class StillWidget(anywidget.AnyWidget):
 def picture(figure: Figure, alt: str) -> str:
     """A figure as an HTML image with its alternative text."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
+    with warnings.catch_warnings():  # a character that no font has is drawn as a box
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="png", facecolor="white")
     data = base64.b64encode(buffer.getvalue()).decode()
     return (
         f'<img alt="{html.escape(alt)}" style="max-width: 100%" src="data:image/png;base64,{data}">'

@@ -61,7 +61,7 @@ class TrainingMonitor(StillWidget):
     """
 
     _esm = bundle.esm(bundle.STATIC / "training.js")
-    _css = bundle.css(bundle.STATIC / "training.css")
+    _css = (bundle.STATIC / "training.css").read_text("utf-8")
 
     state = traitlets.Unicode("ready").tag(sync=True)  # ready, running, stopping, or one of ENDED
     title = traitlets.Unicode().tag(sync=True)
@@ -75,7 +75,8 @@ class TrainingMonitor(StillWidget):
     elapsed_s = traitlets.Float(0.0).tag(sync=True)
     curve = traitlets.Dict().tag(sync=True)  # columns: step, loss, lr, tokens_per_s
     validation: traitlets.List[Any] = traitlets.List().tag(sync=True)  # [step, loss]
-    samples: traitlets.List[Any] = traitlets.List().tag(sync=True)  # {"step", "prompt", "text"}, newest last
+    # {"step", "prompt", "text"}, newest last
+    samples: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     def __init__(
         self,

@@ -17,21 +17,30 @@ export default function attach({ model, root, styles }) {
       return () => model.off("msg:custom", listener);
     },
   });
-  const panel = mount(root, transport, {
-    assets: {
-      styles: [...styles],
-      font: (file) => transport.file(`/ui/vendor/katex/fonts/${file}`),
-    },
-    sessionId: model.get("session") || undefined,
-    language: model.get("language") || undefined,
-    theme: model.get("theme") || root.dataset.theme,
-    height: "100%",
-    onEvent(name, detail) {
-      if (name !== "session") return;
-      model.set("session", detail?.id ?? "");
-      model.save_changes();
-    },
+  const show = () =>
+    mount(root, transport, {
+      assets: {
+        styles: [...styles],
+        font: (file) => transport.file(`/ui/vendor/katex/fonts/${file}`),
+      },
+      sessionId: model.get("session") || undefined,
+      language: model.get("language") || undefined,
+      theme: model.get("theme") || root.dataset.theme,
+      height: "100%",
+      onEvent(name, detail) {
+        if (name !== "session") return;
+        model.set("session", detail?.id ?? "");
+        model.save_changes();
+      },
+    });
+  let panel = show();
+  // The notebook has changed its theme, and the panel follows; drafts are kept by the front end.
+  const themed = new MutationObserver(() => {
+    if (model.get("theme")) return;
+    panel.destroy();
+    panel = show();
   });
+  themed.observe(root, { attributeFilter: ["data-theme"] });
   on("msg:custom", (message) => {
     if (message.kind === "changed") panel.open(message.session);
   });
@@ -42,6 +51,7 @@ export default function attach({ model, root, styles }) {
   on("destroy", () => transport.cut());
   return {
     destroy() {
+      themed.disconnect();
       for (const [name, listener] of listeners) model.off(name, listener);
       panel.destroy();
       transport.close();
