@@ -16,8 +16,8 @@ CHAT = [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": "
 
 
 def test_text_keeps_its_lines(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("one\n\ntwo 水\n", "utf-8")
-    assert list(open_data(str(tmp_path / "a.txt")).texts()) == ["one\n\ntwo 水\n"]
+    (tmp_path / "a.txt").write_bytes("one\r\n\ntwo 水\n".encode())
+    assert list(open_data(str(tmp_path / "a.txt")).texts()) == ["one\r\n\ntwo 水\n"]
 
 
 def test_jsonl_parquet_and_folders(tmp_path: Path) -> None:

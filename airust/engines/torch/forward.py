@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,11 +27,16 @@ from torch import Tensor
 from airust.engines.torch import kernels
 from airust.engines.torch.few import FEW, FewSequences
 from airust.engines.torch.linear import Linear
+from airust.engines.torch.parts import in_parts
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Piece, Step
 from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
+
+WORTH_THREADS = (
+    1 << 17
+)  # keys' numbers in one layer; attention to fewer is over before a thread wakes
 
 
 class FastGPT:
@@ -69,7 +75,8 @@ class FastGPT:
         """Run one step, storing its keys and values: logits (outputs, V) in float32.
 
         Args:
-            threads: that PyTorch is set to; with one, a few sequences take the compiled way.
+            threads: that PyTorch is set to, and attention uses; with one, a few sequences take the
+                compiled way.
         """
         step = step.to(self.device)
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
@@ -78,7 +85,7 @@ class FastGPT:
         if self.few is not None and few:
             return self.few.forward(step, cache, x, rope)
         for layer, table in zip(self.layers, cache.layers, strict=True):
-            layer.forward(x, rope, step, table)
+            layer.forward(x, rope, step, table, threads)
         if step.outputs is not None:
             x = x.index_select(0, step.outputs)
         if not len(x):
@@ -101,7 +108,7 @@ class FastLayer:
         none = torch.zeros(0, self.head_dim)
         self._gains = none if self.qk_gain is None else self.qk_gain
 
-    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor) -> None:
+    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int = 1) -> None:
         """Add both halves of the block to the residual stream x (N, C), in place.
 
         Args:
@@ -109,21 +116,15 @@ class FastLayer:
             table: keys and values of this layer (2, slots, K, capacity, D).
         """
         qkv = self.qkv(self.norm(x)).view(len(x), -1, self.head_dim)  # (N, H + 2K, D)
-        x += self.out(self._attend(qkv, rope, step, table))
+        x += self.out(self._attend(qkv, rope, step, table, threads))
         gate, up = self.gate_up(self.norm(x)).view(len(x), 2, -1).unbind(1)  # (N, F) each
         x += self.down(F.silu(gate).mul_(up))
 
-    def _attend(self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
+    def _attend(self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int) -> Tensor:
         """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
         out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
         if (n := step.singles) and qkv.device.type == "cpu":
-            floor = self.qk_norm.floor.numpy()[()]
-            scores = torch.empty(step.longest).numpy()
-            kernels.attend_rows(
-                qkv[:n].numpy(), self._gains.numpy(), floor, rope[:n, :, 0].numpy(),
-                table.numpy(), step.slots[:n].numpy(), step.positions[:n].numpy(), scores,
-                out[:n].numpy(),
-            )  # fmt: skip
+            self._attend_rows(qkv[:n], rope[:n, :, 0], step, table, threads, out[:n])
         elif n:
             q, k = self._rotate(qkv[:n], *rope[:n].unbind(1))
             values = qkv[:n, self.heads + self.kv_heads :]
@@ -136,6 +137,26 @@ class FastLayer:
                     piece, q[rows], k[rows], qkv[n:, self.heads + self.kv_heads :][rows], table
                 )
         return out.view(len(qkv), -1)
+
+    def _attend_rows(
+        self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int, out: Tensor
+    ) -> None:
+        """Attention of sequences with one new token each: (n, H + 2K, D) -> out (n, H, D)."""
+        floor, gains = self.qk_norm.floor.numpy()[()], self._gains.numpy()
+        rows, turns, held, result = qkv.numpy(), rope.numpy(), table.numpy(), out.numpy()
+        slots, positions = step.slots.numpy(), step.positions.numpy()[: len(rows)]
+
+        def attend(a: int, b: int) -> None:
+            scores = np.empty(step.longest, np.float32)
+            kernels.attend_rows(
+                rows[a:b], gains, floor, turns[a:b], held, slots[a:b], positions[a:b], scores,
+                result[a:b],
+            )  # fmt: skip
+
+        if threads > 1 and positions.sum() * self.kv_heads * self.head_dim > WORTH_THREADS:
+            in_parts(attend, positions + 1, threads)
+        else:
+            attend(0, len(rows))
 
     def _rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (R, H, D) and keys (R, K, D), normalised and turned."""

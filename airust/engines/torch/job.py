@@ -54,7 +54,7 @@ class Job:
         self.computed = 0  # tokens whose keys and values are in the slot
         self.cached = 0  # of them, found there at the start
         self._tokenizer, self._on_event = tokenizer, on_event
-        self._text = TextStream(tokenizer.decode, params.stop)
+        self._text = TextStream(tokenizer.decode, params.stop, tokenizer.whole)
         self._eos = () if params.ignore_eos else tokenizer.eos_ids
         self._generated = 0  # the end-of-text token counts too
         self._arrived = time.perf_counter()

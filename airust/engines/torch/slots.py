@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from airust.gpt.config import GPTConfig
+from airust.gpt.memory import zeros_in_large_pages
 from airust.types import ContextOverflowError
 
 FIRST_SLOTS = 4
@@ -56,6 +57,8 @@ class SlotCache:
         # Zeros, because a masked position still counts 0 times its value, and 0 * NaN is NaN.
         config = self.config
         shape = (config.layers, 2, slots, config.kv_heads, capacity, config.head_dim)
+        if self.device.type == "cpu":
+            return zeros_in_large_pages(shape)
         return torch.zeros(shape, device=self.device)
 
     def _use(self, table: Tensor) -> None:

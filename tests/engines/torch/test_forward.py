@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from airust.engines.torch import few, linear
+from airust.engines.torch import few, forward, linear
 from airust.engines.torch.forward import FastGPT, FastLayer, attend_gathered
 from airust.engines.torch.graphs import pad, padded_size
 from airust.engines.torch.slots import SlotCache
@@ -112,6 +112,18 @@ def test_ragged_batches(shape: str) -> None:
     run.check(model(run.ids), 1e-5)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@torch.inference_mode()
+def test_attention_on_several_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "WORTH_THREADS", 0)
+    model = random_model(**SHAPES["grouped"])
+    run = Ragged(model, [3, 0, 1], threads=threads)
+    run.step([9, 1, 4])
+    while min(run.done) < LENGTH:
+        run.step([min(1, LENGTH - done) for done in run.done])
+    run.check(model(run.ids), 1e-5)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @torch.inference_mode()
 def test_without_packed_weights(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +173,9 @@ def _as_on_a_gpu(
     cache: SlotCache,
     threads: int,
 ) -> Tensor:
-    def attend(layer: FastLayer, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
+    def attend(
+        layer: FastLayer, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int
+    ) -> Tensor:
         q, k = layer._rotate(qkv, *rope.unbind(1))
         values = qkv[:, layer.heads + layer.kv_heads :]
         return attend_gathered(q, k, values, step, table).reshape(len(qkv), -1)

@@ -1,0 +1,25 @@
+"""Tensors in large pages."""
+
+from __future__ import annotations
+
+import mmap
+
+import pytest
+import torch
+
+from airust.gpt.memory import zeros_in_large_pages
+
+
+def test_parts_outlive_the_whole() -> None:
+    whole = zeros_in_large_pages((2, 3, 1000))
+    parts = whole.unbind(0)
+    whole[1, 2] = 5
+    del whole
+    assert parts[0].sum() == 0
+    assert torch.equal(parts[1][2], torch.full((1000,), 5.0))
+
+
+def test_without_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
+    assert torch.equal(zeros_in_large_pages((2, 3)), torch.zeros(2, 3))
+    assert zeros_in_large_pages((2, 0)).shape == (2, 0)
