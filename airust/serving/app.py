@@ -24,6 +24,7 @@ from airust.serving.api import (
     completions,
     health,
     infer,
+    inspect,
     page,
     responses,
     sessions,
@@ -41,6 +42,7 @@ from airust.types import UserError
 
 ROUTERS = (
     chat, completions, responses, sessions, infer, tokens, catalog, health, websocket, page,
+    inspect,
 )  # fmt: skip
 EXPOSED = (
     "x-request-id", "retry-after", "x-ratelimit-limit-requests", "x-ratelimit-limit-tokens",

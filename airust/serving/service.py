@@ -13,6 +13,8 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from airust import __version__
+from airust.serving.background import Background
+from airust.serving.changes import Changes
 from airust.serving.errors import ApiError
 from airust.serving.generation import Generation
 from airust.serving.limits import Limiter
@@ -49,6 +51,7 @@ class Service:
         self.generations: set[Generation] = set()
         self.sockets: set[WebSocket] = set()
         self.limiter = Limiter(settings.limits)
+        self.changes, self.background = Changes(), Background()
         self._relay: Relay | None = None
         self._storage: Storage | None = None
         self._opening = threading.Lock()

@@ -1,81 +1,210 @@
-// What the panel knows and can do; the views only show it.
+// What the panel knows, and what can be done with it. The views show it and call it.
+//
+// conversation.js has what one does with messages, sessions.js with whole conversations.
 
 import { Client } from "./client.js";
+import { Conversation } from "./conversation.js";
+import { describe } from "./failures.js";
 import { frameBatcher } from "./frames.js";
-import { pathTo, treeOf } from "./tree.js";
+import { chooseLanguage, translator } from "./i18n.js";
+import { Inspector } from "./inspector.js";
+import { browserStorage, DEFAULT_PARAMS, Prefs } from "./prefs.js";
+import { Race } from "./race.js";
+import { Sessions } from "./sessions.js";
+
+const TOAST_MS = 8000;
 
 export class App {
   constructor(transport, options = {}) {
     this.options = options;
-    this.state = { sessions: [], sessionId: null, messages: [], head: null, live: null, line: "connecting" };
+    this.transport = transport;
+    this.prefs = new Prefs(options.storage === undefined ? browserStorage() : options.storage);
+    this.language = chooseLanguage(options.language ?? this.prefs.get("language", null));
+    this.theme = options.theme ?? this.prefs.get("theme", "system");
+    this.t = translator(this.language);
+    this.params = { ...DEFAULT_PARAMS, ...this.prefs.get("params", {}) };
+    this.ownPresets = this.prefs.get("presets", {});
+    this.models = [];
+    this.modelId = this.prefs.get("model", null);
+    this.line = "connecting";
+    this.keyDialog = null; // why a key is asked for
+    this.isSidebarOpen = false; // on phones; elsewhere it is always there
+    this.panel = null; // settings, tokens, tree or context
+    this.isRacing = false;
+    this.isHelpOpen = false;
+    this.toasts = [];
+    this.notice = null; // a failure, with what to do next
+    this.spoken = ""; // for screen readers
     this.listeners = new Set();
     this.frames = frameBatcher(() => this.listeners.forEach((listener) => listener()));
     this.client = new Client(transport, {
-      onState: (line) => this.set({ line }),
-      onEvent: (event) => this.receive(event),
+      onState: (line, error) => this.lineChanged(line, error),
+      onEvent: (event) => this.heard(event),
+      onOnline: () => this.conversation.resume(),
     });
+    this.sessions = new Sessions(this);
+    this.conversation = new Conversation(this);
+    this.inspector = new Inspector(this);
+    this.race = new Race(this);
   }
 
+  /** Call back in the next frame after something has changed. */
   onChange(listener) {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
 
-  set(change) {
-    Object.assign(this.state, change);
+  changed() {
     this.frames.request();
+  }
+
+  /** Set some fields and show it. */
+  set(values) {
+    Object.assign(this, values);
+    this.changed();
   }
 
   async start() {
     this.client.connect();
-    await this.refreshSessions();
-    const wanted = this.options.sessionId;
-    const first = wanted === undefined ? this.state.sessions[0]?.id : wanted;
-    if (first) await this.openSession(first);
+    await this.load();
   }
 
-  async refreshSessions() {
-    this.set({ sessions: (await this.client.get("/v1/sessions")).data });
+  async load() {
+    await this.attempt(async () => {
+      this.models = (await this.client.get("/v1/models")).data;
+      await this.sessions.refresh();
+      const wanted = this.options.sessionId;
+      const last = this.prefs.get("session", null);
+      const known = this.sessions.list.some((session) => session.id === last) ? last : null;
+      const first = wanted === undefined ? (known ?? this.sessions.list[0]?.id) : wanted;
+      if (first && !this.conversation.id) await this.conversation.open(first);
+    });
+    this.isLoaded = true;
+    this.changed();
   }
 
-  async openSession(sessionId) {
-    const found = await this.client.get(`/v1/sessions/${sessionId}/messages`);
-    this.set({ sessionId, messages: found.data, head: found.head });
+  /** The chosen model; the first one where the chosen one is gone. */
+  get model() {
+    return this.models.find((model) => model.id === this.modelId) ?? this.models[0] ?? null;
   }
 
-  path() {
-    return pathTo(treeOf(this.state.messages), this.state.head);
+  chooseModel(id) {
+    this.prefs.set("model", id);
+    this.set({ modelId: id });
+    this.conversation.refreshContext();
   }
 
-  async ask(text) {
-    if (!this.state.sessionId) {
-      const made = await this.client.post("/v1/sessions", {});
-      this.set({ sessionId: made.id, messages: [], head: null });
+  setParams(values) {
+    this.params = { ...this.params, ...values };
+    this.prefs.set("params", this.params);
+    this.changed();
+    if ("max_output_tokens" in values) this.conversation.refreshContext();
+  }
+
+  savePreset(name, values) {
+    this.ownPresets = { ...this.ownPresets, [name]: values };
+    if (values === null) delete this.ownPresets[name];
+    this.prefs.set("presets", this.ownPresets);
+    this.changed();
+  }
+
+  setTheme(theme) {
+    this.prefs.set("theme", theme);
+    this.set({ theme });
+  }
+
+  setLanguage(language) {
+    this.prefs.set("language", language);
+    this.set({ language, t: translator(language) });
+  }
+
+  togglePanel(name) {
+    this.set({ panel: this.panel === name ? null : name, isRacing: false });
+    if (this.panel === "tokens") this.inspector.setActive(true);
+    if (this.panel === "context") this.conversation.refreshContext();
+  }
+
+  lineChanged(line, error) {
+    if (line === "online" && this.hasBeenOnline && this.line !== "online" && this.wasLost) {
+      this.toast(this.t("back"));
     }
-    const conversation = this.state.sessionId;
-    this.set({ live: { id: null, question: text, text: "" } });
-    await this.client.ask({ type: "response.create", input: text, conversation });
-  }
-
-  receive(event) {
-    const live = this.state.live;
-    if (!live) return;
-    if (event.type === "response.created") live.id = event.response_id;
-    if (event.type === "response.output_text.delta") live.text += event.delta;
-    if (/^response\.(completed|incomplete|failed)$/.test(event.type)) {
-      this.set({ live: null });
-      this.openSession(this.state.sessionId);
-      this.refreshSessions();
+    if (line === "online") {
+      this.hasBeenOnline = true;
+      this.wasLost = false;
+      if (this.isLoaded && this.models.length === 0) this.load();
+    } else if (this.line !== "online" && line === "connecting") {
+      this.wasLost = true;
     }
-    this.frames.request();
+    if (line === "refused") {
+      if (error.code === "invalid_api_key") this.askForKey();
+      else this.fail(error, null, this.t("originRefused"));
+    }
+    this.set({ line });
   }
 
-  stop() {
-    if (this.state.live?.id) this.client.tell({ type: "response.cancel", response_id: this.state.live.id });
+  askForKey() {
+    const hadOne = this.triedKey === true;
+    this.set({ keyDialog: this.t(hadOne ? "keyRefused" : "keyNeeded") });
   }
 
-  snapshot() {
-    return { sessionId: this.state.sessionId, messages: this.path() };
+  useKey(key) {
+    this.triedKey = true;
+    this.transport.setKey?.(key.trim());
+    this.set({ keyDialog: null, notice: null });
+    this.client.retry();
+    this.load();
+  }
+
+  heard(event) {
+    if (event.type === "session.changed") {
+      this.sessions.heard(event);
+      this.conversation.heardChange(event);
+    } else if (event.response_id) {
+      this.conversation.heard(event);
+      this.race.heard(event);
+    }
+  }
+
+  /** Do something that may fail; failures are shown. Returns undefined then. */
+  async attempt(work, again = null) {
+    try {
+      return await work();
+    } catch (error) {
+      this.fail(error, again);
+      return undefined;
+    }
+  }
+
+  /** Show a failure, with `again` as the next step if there is one. */
+  fail(error, again = null, title = null) {
+    if (error.code === "invalid_api_key" && this.transport.setKey) {
+      this.askForKey();
+      return;
+    }
+    if (error.code === undefined) console.error(error);
+    const notice = describe(error, this.t);
+    this.set({ notice: { ...notice, title: title ?? notice.title, again } });
+  }
+
+  /** Say something for a while; `undo` is offered with it. */
+  toast(text, undo = null) {
+    const toast = { id: (this.lastToast = (this.lastToast ?? 0) + 1), text, undo };
+    this.set({ toasts: [...this.toasts.slice(-2), toast] });
+    this.say(text);
+    setTimeout(() => this.dropToast(toast.id), TOAST_MS);
+  }
+
+  dropToast(id) {
+    this.set({ toasts: this.toasts.filter((toast) => toast.id !== id) });
+  }
+
+  /** For screen readers. */
+  say(text) {
+    this.set({ spoken: text });
+  }
+
+  emit(name, detail) {
+    this.options.onEvent?.(name, detail);
   }
 
   close() {

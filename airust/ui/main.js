@@ -7,19 +7,19 @@ import { Root } from "./views/root.js";
 
 /** Put a chat panel into `root`; returns how to talk to it and how to take it away. */
 export function mount(root, transport, options = {}) {
-  const host = (root.ownerDocument ?? document).createElement("div");
+  const host = document.createElement("div");
   host.style.display = "block";
   host.style.height = options.height ?? "100%";
   const shadow = host.attachShadow({ mode: "open" });
-  root.append(host);
-  adoptStyles(shadow, options.assets ?? {});
   const place = document.createElement("div");
   place.className = "place";
   shadow.append(place);
+  root.append(host);
   const app = new App(transport, options);
   const draw = () => render(html`<${Root} app=${app} />`, place);
   const forget = app.onChange(draw);
-  draw();
+  // Not before it has its styles: the bare elements would be seen for a moment.
+  adoptStyles(shadow, options.assets ?? {}).then(draw);
   app.start();
   return {
     destroy() {
@@ -28,9 +28,14 @@ export function mount(root, transport, options = {}) {
       render(null, place);
       host.remove();
     },
-    ask: (text) => app.ask(text),
-    stop: () => app.stop(),
-    open: (sessionId) => app.openSession(sessionId),
-    state: () => app.snapshot(),
+    ask: (text) => app.conversation.ask(text),
+    stop: () => app.conversation.stop(),
+    open: (sessionId) => app.conversation.open(sessionId),
+    state: () => ({
+      sessionId: app.conversation.id,
+      messages: app.conversation.path,
+      model: app.model?.id ?? null,
+      race: app.race.result(),
+    }),
   };
 }

@@ -11,7 +11,6 @@ export async function adoptStyles(shadow, { styles = [], font }) {
     sheet.replaceSync(text.replace(FACE, ""));
     return sheet;
   });
-  shadow.host.dataset.styled = "";
   if (font) for (const text of texts) addFonts(shadow.ownerDocument, text, font);
 }
 

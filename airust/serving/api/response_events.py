@@ -1,16 +1,20 @@
 """The response object and its stream of events, as OpenAI's Responses name them.
 
 Beyond OpenAI's fields: every event tells its ``response_id``, since one WebSocket carries several
-responses, and the response tells by ``context`` what of the conversation the model was shown.
+responses, and the response tells by ``context`` what of the conversation the model was shown, and
+by ``timings`` what the engine's clock says. With ``return_token_ids`` a delta has ``token_ids``
+and ``seconds`` since the beginning, and logprobs have the ids too. The beginning of an answer that
+was given (``prefix``) is the first delta.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from airust.serving.api.answers import chat_logprobs, dumps
+from airust.serving.api.answers import chat_logprobs, dumps, token_ids
 from airust.serving.api.response_schema import ResponseRequest
 from airust.serving.errors import ApiError
 from airust.serving.generation import Answer
@@ -24,7 +28,9 @@ class ResponseEvents:
     def __init__(self, turn: Turn, body: ResponseRequest) -> None:
         self.turn, self._body = turn, body
         self.answer = Answer()
+        self.times: list[float] = []  # of the tokens, if their ids are wanted
         self._created = time.time()
+        self._began = time.perf_counter()
         self._number = 0
         where = {"item_id": turn.message_id, "output_index": 0, "content_index": 0}
         self._where = where
@@ -46,23 +52,35 @@ class ResponseEvents:
             self._event("response.in_progress", response=started),
             self._event("response.output_item.added", output_index=0, item=item),
             self._event("response.content_part.added", **self._where, part=self._part("", ())),
+            *self.tokens(self.turn.prefix),
         ]
 
     def tokens(self, tokens: Sequence[TokenEvent]) -> list[bytes]:
         """Some tokens as one delta; none while a character is incomplete."""
         self.answer.tokens += tokens
         text = "".join([token.text for token in tokens])
-        if not text:
+        if not text and not (tokens and self._body.return_token_ids):
             return []
         logprobs = self._logprobs(tokens)
-        event = b'%b%b,"logprobs":%b,"sequence_number":%d}' % (
+        event = b'%b%b,"logprobs":%b%b,"sequence_number":%d}' % (
             self._delta_head,
             dumps(text),
             dumps(logprobs) if logprobs else b"[]",
+            self._ids(tokens) if self._body.return_token_ids else b"",
             self._number,
         )
         self._number += 1
         return [event]
+
+    def _ids(self, tokens: Sequence[TokenEvent]) -> bytes:
+        ids, seconds = token_ids(tokens), round(time.perf_counter() - self._began, 4)
+        self.times += [seconds] * len(ids)
+        return b',"token_ids":%b,"seconds":%b' % (dumps(ids), dumps(seconds))
+
+    def finish(self, answer: Answer) -> None:
+        """The whole answer at once, instead of ``tokens``."""
+        self.answer = answer
+        self.answer.tokens[:0] = self.turn.prefix
 
     def end(self, reason: str, usage: Usage) -> list[bytes]:
         """After the last token."""
@@ -118,6 +136,7 @@ class ResponseEvents:
                 "left_out": turn.window.left_out + usage.trimmed_messages,
                 "question_id": turn.question_id,
             },
+            "timings": None if self.answer.done is None else asdict(self.answer.done.timings),
         }
 
     def _item(self, status: str, content: bool = True) -> dict[str, Any]:
@@ -136,8 +155,16 @@ class ResponseEvents:
     def _logprobs(self, tokens: Sequence[TokenEvent]) -> list[dict[str, Any]]:
         if self._body.top_logprobs is None:
             return []
-        found: list[dict[str, Any]] = chat_logprobs(tokens, self._body.top_logprobs)["content"]
-        return [entry | {"bytes": entry["bytes"] or []} for entry in found]
+        most = self._body.top_logprobs
+        found: list[dict[str, Any]] = chat_logprobs(tokens, most)["content"]
+        entries = [entry | {"bytes": entry["bytes"] or []} for entry in found]
+        if self._body.return_token_ids:
+            told = [token for token in tokens if token.logprob is not None]
+            for entry, token in zip(entries, told, strict=True):
+                entry["token_id"] = token.token_id
+                for alternative, top in zip(entry["top_logprobs"], token.top, strict=False):
+                    alternative["token_id"] = top.token_id
+        return entries
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from airust.serving.api.parameters import IGNORED, Body, Stop
 from airust.settings import GenerationSettings
 from airust.types import Message, Role, SamplingParams
 
+TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
+
 
 class InputPart(Body):
     """A piece of a message; only text is understood."""
@@ -65,6 +67,19 @@ class ConversationRef(Body):
     id: str
 
 
+class Prefix(Body):
+    """How the answer begins, by its text or by its token ids."""
+
+    text: str | None = Field(None, min_length=1)
+    token_ids: Annotated[list[TokenId], Field(min_length=1, max_length=1 << 20)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Prefix:
+        if (self.text is None) == (self.token_ids is None):
+            raise ValueError("give either text or token_ids")
+        return self
+
+
 class ResponseRequest(Body):
     """What to answer."""
 
@@ -82,6 +97,12 @@ class ResponseRequest(Body):
     parent: str | None = Field(
         None, description="With conversation: the message to go on from; null is its beginning."
     )
+    prefix: Prefix | None = Field(
+        None, description="The answer begins so, and the model goes on from there."
+    )
+    background: bool | None = Field(
+        None, description="WebSocket only: go on when the socket is gone, for response.attach."
+    )
     stream: bool | None = None
     max_output_tokens: int | None = Field(None, ge=1, le=1 << 24)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -95,6 +116,9 @@ class ResponseRequest(Body):
     text: TextOptions | None = None
     top_logprobs: int | None = Field(
         None, ge=0, le=20, description="Tell every token's logprob and so many alternatives."
+    )
+    return_token_ids: bool | None = Field(
+        None, description="Deltas tell token ids and seconds; both are kept with the answer."
     )
     truncation: Literal["auto", "disabled"] | None = Field(
         None, description="auto: leave out the oldest messages. Sessions always do."

@@ -38,6 +38,9 @@ async def responses(body: ResponseRequest, http: HttpRequest) -> Response:
     many were not. Without ``input`` the last question is answered again, as a branch.
     """
     service, owner = service_of(http), caller_of(http).key_id
+    if body.background:
+        message = "background is for the WebSocket; here an answer ends with its request."
+        raise ApiError(400, message, "unsupported_parameter", "background")
     turn = await turns.begin(service, owner, body)
     events = ResponseEvents(turn, body)
     generation = service.generation(
@@ -47,8 +50,9 @@ async def responses(body: ResponseRequest, http: HttpRequest) -> Response:
         frames = ResponseFrames(service, owner, events)
         return EventStream(generation, frames, service.settings.server.keep_alive_s)
     (answer,) = await complete(http, generation)
-    events.answer, reason = answer, answer.finish_reason or "stop"
-    await turns.keep(service, owner, turn, answer.text, reason, generation.usage)
+    events.finish(answer)
+    reason = answer.finish_reason or "stop"
+    await turns.keep(service, owner, turn, events.answer, reason, generation.usage)
     status = "completed" if reason == "stop" else "incomplete"
     return json_response(events.response(status, reason, generation.usage))
 
@@ -70,6 +74,7 @@ class ResponseFrames:
         tokens = [event for _, event in events if isinstance(event, TokenEvent)]
         for _, event in events:
             if isinstance(event, DoneEvent):
+                self._events.answer.done = event
                 self._reason = event.finish_reason
         return _frames(self._events.tokens(tokens))
 
@@ -86,8 +91,11 @@ class ResponseFrames:
         """Keep what there is, once."""
         if not self._kept:
             self._kept = True
-            text, turn = self._events.answer.text, self._events.turn
-            await turns.keep(self._service, self._owner, turn, text, self._reason, generation.usage)
+            events = self._events
+            await turns.keep(
+                self._service, self._owner, events.turn, events.answer, self._reason,
+                generation.usage, events.times,
+            )  # fmt: skip
 
 
 def _frames(events: Sequence[bytes]) -> bytes:

@@ -122,6 +122,14 @@ class ContextBody(BaseModel):
     question_id: str | None
 
 
+class TimingsBody(BaseModel):
+    """Seconds by the engine's clock, counted from the request's arrival."""
+
+    queued_s: float
+    ttft_s: float
+    total_s: float
+
+
 class ConversationBody(BaseModel):
     """The session that an answer belongs to."""
 
@@ -129,7 +137,7 @@ class ConversationBody(BaseModel):
 
 
 class ResponseBody(BaseModel):
-    """A response; OpenAI's fields, and context."""
+    """A response; OpenAI's fields, context and timings."""
 
     id: str
     object: Literal["response"]
@@ -153,6 +161,7 @@ class ResponseBody(BaseModel):
     tools: list[dict[str, Any]]
     truncation: str
     context: ContextBody
+    timings: TimingsBody | None
 
 
 class SessionBody(BaseModel):
@@ -190,6 +199,57 @@ class MessageTree(BaseModel):
     object: Literal["list"]
     head: str | None
     data: list[MessageBody]
+
+
+class MessageList(BaseModel):
+    """Some messages, parents before children."""
+
+    object: Literal["list"]
+    data: list[MessageBody]
+
+
+class CostBody(BaseModel):
+    """What a message costs."""
+
+    id: str
+    role: str
+    tokens: int | None = Field(description="null where the engine does not tell")
+    shown: bool = Field(description="whether the model would be shown it")
+
+
+class ContextUse(BaseModel):
+    """What of a branch the model would be shown, and what that costs."""
+
+    model: str
+    max_model_len: int | None
+    system_tokens: int | None
+    messages: list[CostBody]
+    prompt_tokens: int | None = Field(description="of what is shown, in the model's chat form")
+
+
+class AlternativeBody(BaseModel):
+    """A token that was possible."""
+
+    token: str
+    token_id: int | None
+    logprob: float
+
+
+class InspectedToken(BaseModel):
+    """A token, and what was possible in its place."""
+
+    token: str
+    token_id: int
+    logprob: float | None = Field(description="null where the engine cannot tell")
+    top_logprobs: list[AlternativeBody]
+
+
+class Inspection(BaseModel):
+    """An answer token by token."""
+
+    model: str
+    prompt_tokens: int
+    tokens: list[InspectedToken]
 
 
 class HitBody(BaseModel):

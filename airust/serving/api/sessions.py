@@ -17,16 +17,18 @@ from airust.serving.api.parameters import Body
 from airust.serving.api.schemas import (
     HitList,
     MessageBody,
+    MessageList,
     MessageTree,
     SessionBody,
     SessionList,
     errors,
 )
 from airust.serving.callers import caller_of
+from airust.serving.changes import Change
 from airust.serving.errors import ApiError
 from airust.serving.service import service_of
 from airust.serving.storage import portable
-from airust.serving.storage.sessions import Sessions
+from airust.serving.storage.sessions import Sessions, StoredMessage
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 
@@ -62,10 +64,36 @@ class NewMessage(Body):
     content: Annotated[str, Field(max_length=LONGEST)]
 
 
+class RemovedMessage(NewMessage):
+    """As it was."""
+
+    id: Annotated[str, Field(pattern=r"^msg_[0-9a-f]{1,36}$")]
+    created_at: Annotated[float, Field(ge=0, lt=1e15, allow_inf_nan=False)]
+    details: dict[str, Any]
+
+    def stored(self) -> StoredMessage:
+        """As the store has it."""
+        return StoredMessage(
+            self.id, self.parent_id, self.role, self.content, self.created_at, self.details
+        )
+
+
+class PutBack(Body):
+    """Messages that were removed."""
+
+    data: Annotated[list[RemovedMessage], Field(min_length=1, max_length=100_000)]
+    head: str | None = Field(None, max_length=40)
+
+
 async def _do(http: HttpRequest, work: Callable[[Sessions, str], Result]) -> Result:
     """Work with the store, in a thread, for the caller."""
     store = (await service_of(http).storage()).sessions
     return await asyncio.to_thread(work, store, caller_of(http).key_id)
+
+
+def _tell(http: HttpRequest, session_id: str | None, change: Change) -> None:
+    """The caller's other tabs."""
+    service_of(http).changes.tell(caller_of(http).key_id, session_id, change)
 
 
 @router.get("", response_model=SessionList, responses=errors(400))
@@ -83,6 +111,7 @@ async def list_sessions(
 async def create_session(body: NewSession, http: HttpRequest) -> Response:
     """Begin a conversation."""
     made = await _do(http, lambda store, owner: store.create(owner, body.title, body.system))
+    _tell(http, made.id, "created")
     return json_response(portable.session_body(made), 201)
 
 
@@ -117,7 +146,9 @@ async def import_all(http: HttpRequest, body: dict[str, Any] | list[Any]) -> Res
     def put(store: Sessions, owner: str) -> list[dict[str, Any]]:
         return [portable.session_body(s) for s in store.put(owner, portable.read(body))]
 
-    return json_response({"object": "list", "data": await _do(http, put)}, 201)
+    data = await _do(http, put)
+    _tell(http, None, "imported")
+    return json_response({"object": "list", "data": data}, 201)
 
 
 @router.get("/{session_id}", response_model=SessionBody, responses=errors(404))
@@ -134,6 +165,7 @@ async def change_session(session_id: str, body: SessionChange, http: HttpRequest
     if given.get("title", "") is None:
         raise ApiError(400, "title must be a text.", "invalid_value", "title")
     changed = await _do(http, lambda store, owner: store.change(owner, session_id, **given))
+    _tell(http, session_id, "updated")
     return json_response(portable.session_body(changed))
 
 
@@ -141,6 +173,7 @@ async def change_session(session_id: str, body: SessionChange, http: HttpRequest
 async def delete_session(session_id: str, http: HttpRequest) -> Response:
     """Remove it with all its messages."""
     await _do(http, lambda store, owner: store.delete(owner, session_id))
+    _tell(http, session_id, "deleted")
     return Response(status_code=204)
 
 
@@ -164,7 +197,27 @@ async def add_message(session_id: str, body: NewMessage, http: HttpRequest) -> R
         http,
         lambda store, owner: store.add(owner, session_id, body.parent_id, body.role, body.content),
     )
+    _tell(http, session_id, "messages")
     return json_response(portable.message_body(added), 201)
+
+
+@router.delete(
+    "/{session_id}/messages/{message_id}", response_model=MessageList, responses=errors(404)
+)
+async def remove_message(session_id: str, message_id: str, http: HttpRequest) -> Response:
+    """Remove a message and all below it; the answer is what has gone, for ``restore``."""
+    gone = await _do(http, lambda store, owner: store.remove(owner, session_id, message_id))
+    _tell(http, session_id, "messages")
+    return json_response({"object": "list", "data": [portable.message_body(m) for m in gone]})
+
+
+@router.post("/{session_id}/restore", status_code=204, responses=errors(400, 404, 409))
+async def restore_messages(session_id: str, body: PutBack, http: HttpRequest) -> Response:
+    """Put messages back that were removed."""
+    found = [message.stored() for message in body.data]
+    await _do(http, lambda store, owner: store.put_back(owner, session_id, found, body.head))
+    _tell(http, session_id, "messages")
+    return Response(status_code=204)
 
 
 @router.get("/{session_id}/export", responses={200: {"content": MARKDOWN}, **errors(400, 404)})

@@ -5,6 +5,11 @@ The client sends ``{"type": "response.create", ...}`` with the fields of POST /v
 response, each with its ``response_id``, and ``{"type": "error", ...}`` for what it cannot obey.
 An ``event_id`` of the client's comes back in ``response.created`` and in errors.
 
+A response with ``"background": true`` goes on when its socket is gone. Any socket of the same
+caller gets its events by ``{"type": "response.attach", "response_id": ..., "starting_after": n}``.
+After ``{"type": "sessions.watch"}`` the server tells ``session.changed`` whenever a conversation
+of the caller changes, wherever that was done.
+
 Pages of other origins are refused: a browser sends its cookies and its network position along.
 """
 
@@ -14,8 +19,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,15 +27,15 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from airust.serving import turns
+from airust.serving.api.answering import Say, answer, error_event
 from airust.serving.api.answers import dumps
-from airust.serving.api.response_events import ResponseEvents
 from airust.serving.api.response_schema import ResponseRequest
+from airust.serving.background import Running
 from airust.serving.callers import SUBPROTOCOL, caller_of
-from airust.serving.errors import ApiError, as_api_error, invalid
+from airust.serving.errors import ApiError, invalid
 from airust.serving.generation import Generation
 from airust.serving.service import Service, service_of
-from airust.types import DoneEvent, TokenEvent
+from airust.serving.turns import Turn
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -83,6 +87,7 @@ class Line:
         self._caller = caller_of(socket)
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, Generation] = {}
+        self._forget: Callable[[], None] | None = None  # while it watches the sessions
 
     async def run(self) -> None:
         """Obey until the client leaves; then cancel what still runs."""
@@ -92,6 +97,8 @@ class Line:
         except (WebSocketDisconnect, RuntimeError, KeyError):  # KeyError: a binary frame
             pass
         finally:
+            if self._forget is not None:
+                self._forget()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -108,11 +115,15 @@ class Line:
                 self._create(event, event_id)
             elif kind == "response.cancel":
                 self._cancel(event.get("response_id"))
+            elif kind == "response.attach":
+                await self._attach(event, event_id)
+            elif kind == "sessions.watch":
+                await self._watch(event_id)
             else:
                 raise ApiError(400, f"There is no event '{str(kind)[:60]}'.", "unknown_event",
                                "type")  # fmt: skip
         except ApiError as error:
-            await self._say(_error(error, event_id))
+            await self._say(error_event(error, event_id))
 
     def _create(self, event: dict[str, Any], event_id: Any) -> None:
         nested = event.pop("response", {})
@@ -126,69 +137,96 @@ class Line:
         if len(self._tasks) >= MOST_AT_ONCE:
             message = f"One socket may have {MOST_AT_ONCE} responses at a time."
             raise ApiError(429, message, "rate_limit_exceeded")
-        task = asyncio.get_running_loop().create_task(self._answer(body, event_id))
+        work = self._answer_in_background if body.background else self._answer
+        self._begin(work(body, event_id))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _cancel(self, response_id: Any) -> None:
         generation = self._running.get(str(response_id))
         if generation is None:
-            message = f"No response '{str(response_id)[:60]}' is running."
-            raise ApiError(404, message, "response_not_found", "response_id")
+            running = self._service.background.find(self._caller.key_id, str(response_id))
+            generation = running.generation if running is not None else None
+        if generation is None:
+            raise _no_response(response_id)
         generation.end_early()
 
     async def _answer(self, body: ResponseRequest, event_id: Any) -> None:
-        service, caller = self._service, self._caller
-        service.in_flight += 1
-        try:
-            service.check_open()
-            meters = service.limiter.meters(caller.key_id, caller.address)
-            await service.limiter.admit(meters)
-            with service.limiter.running(caller.key_id, caller.address):
-                turn = await turns.begin(service, caller.key_id, body)
-                generation = service.generation(
-                    turn.model, [turn.request], streaming=True,
-                    on_usage=partial(service.limiter.charge, meters),
-                )  # fmt: skip
-                await self._stream(turn, generation, ResponseEvents(turn, body), event_id)
-        except Exception as error:
-            told = as_api_error(error)
-            service.metrics.failed("/ws", told.status, told.code or "")
-            await self._say(_error(told, event_id))
-        finally:
-            service.in_flight -= 1
+        started: list[str] = []
 
-    async def _stream(
-        self, turn: turns.Turn, generation: Generation, events: ResponseEvents, event_id: Any
-    ) -> None:
-        reason, kept = "cancelled", False
-        owner, service = self._caller.key_id, self._service
-        async with generation:
+        def on_start(turn: Turn, generation: Generation) -> Say:
+            started.append(turn.response_id)
             self._running[turn.response_id] = generation
+            return self._say
+
+        try:
+            await answer(self._service, self._caller, body, event_id, self._say, on_start)
+        finally:
+            for response_id in started:
+                del self._running[response_id]
+
+    async def _answer_in_background(self, body: ResponseRequest, event_id: Any) -> None:
+        """The answer does not end with the socket; the socket follows it as others may."""
+        service, caller = self._service, self._caller
+        found: asyncio.Future[Running | None] = asyncio.get_running_loop().create_future()
+
+        def on_start(turn: Turn, generation: Generation) -> Say:
+            running = Running(caller.key_id, turn, generation)
+            task = asyncio.current_task()
+            assert task is not None
+            service.background.add(running, task)
+            found.set_result(running)
+            service.changes.tell(
+                caller.key_id, turn.session_id, "answering", response=running.body()
+            )
+            return running.say
+
+        async def work() -> None:
             try:
-                echo = {} if event_id is None else {"event_id": event_id}
-                await self._say(*events.begin(**echo))
-                async for batch in generation:
-                    tokens = [event for _, event in batch if isinstance(event, TokenEvent)]
-                    if isinstance(batch[-1][1], DoneEvent):
-                        reason = batch[-1][1].finish_reason
-                    await self._say(*events.tokens(tokens))
-                kept = True
-                await turns.keep(service, owner, turn, events.answer.text, reason, generation.usage)
-                await self._say(*events.end(reason, generation.usage))
-            except Exception as error:
-                told = as_api_error(error)
-                service.metrics.failed("/ws", told.status, told.code or "")
-                await self._say(*events.fail(told))
+                await answer(service, caller, body, event_id, self._say, on_start)
             finally:
-                del self._running[turn.response_id]
-                if not kept:  # the client has gone, or the engine failed: keep what there is
-                    generation.cancel()
-                    await asyncio.shield(
-                        turns.keep(
-                            service, owner, turn, events.answer.text, "cancelled", generation.usage
-                        )
-                    )
+                if not found.done():
+                    found.set_result(None)
+
+        service.background.start(work())
+        running = await asyncio.shield(found)
+        if running is not None:
+            await self._follow(running, -1)
+
+    async def _follow(self, running: Running, after: int) -> None:
+        async for events in running.follow(after):
+            await self._say(*events)
+
+    async def _attach(self, event: dict[str, Any], event_id: Any) -> None:
+        response_id, after = event.get("response_id"), event.get("starting_after", -1)
+        running = self._service.background.find(self._caller.key_id, str(response_id))
+        if running is None:
+            raise _no_response(response_id)
+        if not isinstance(after, int):
+            raise ApiError(400, "starting_after must be a number.", "invalid_value",
+                           "starting_after")  # fmt: skip
+        told = {"type": "response.attached", "response_id": running.turn.response_id}
+        await self._say(dumps(told if event_id is None else told | {"event_id": event_id}))
+        self._begin(self._follow(running, after))
+
+    async def _watch(self, event_id: Any) -> None:
+        """Tell from now on what happens to the caller's sessions, and what is being answered."""
+        if self._forget is None:
+            # As many as one could miss between two looks; more is a reason to look at everything.
+            news: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+            self._forget = self._service.changes.listen(self._caller.key_id, news.put_nowait)
+
+            async def pass_on() -> None:
+                while True:
+                    await self._say(dumps(await news.get()))
+
+            self._begin(pass_on())
+        running = [r.body() for r in self._service.background.running(self._caller.key_id)]
+        answer = {"type": "sessions.watching", "running": running}
+        await self._say(dumps(answer if event_id is None else answer | {"event_id": event_id}))
 
     async def _say(self, *events: bytes) -> None:
         # The other side may have gone; then there is nobody to tell.
@@ -207,6 +245,6 @@ def _parse(text: str) -> dict[str, Any]:
     return event
 
 
-def _error(error: ApiError, event_id: Any) -> bytes:
-    event = {"type": "error", "error": error.detail}
-    return dumps(event if event_id is None else event | {"event_id": event_id})
+def _no_response(response_id: Any) -> ApiError:
+    message = f"No response '{str(response_id)[:60]}' is running."
+    return ApiError(404, message, "response_not_found", "response_id")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,13 +140,59 @@ class Sessions:
             connection.execute(update(sessions).where(sessions.c.id == ident).values(**values))
         return message
 
+    def remove(self, owner: str, ident: str, message_id: str) -> list[StoredMessage]:
+        """Remove a message and everything below it; returned for ``put_back``.
+
+        If the head is among them, the newest end of what is left beside it becomes the head, or
+        the message above.
+        """
+        with self._database.write() as connection:
+            session = _find(connection, owner, ident)
+            tree = _tree(connection, ident)
+            gone = _below(tree, message_id)
+            if not gone:
+                raise _no_message(message_id)
+            names = {message.id for message in gone}
+            connection.execute(delete(messages).where(messages.c.id.in_(names)))
+            values: dict[str, Any] = {"updated_at": time.time()}
+            if session.head in names:
+                left = [m for m in tree if m.id not in names]
+                beside = [m for m in left if m.parent_id == gone[0].parent_id]
+                ends = _below(left, beside[-1].id) if beside else []
+                values["head"] = ends[-1].id if ends else gone[0].parent_id
+            connection.execute(update(sessions).where(sessions.c.id == ident).values(**values))
+        return gone
+
+    def put_back(
+        self, owner: str, ident: str, found: Sequence[StoredMessage], head: str | None
+    ) -> None:
+        """Undo ``remove``.
+
+        Raises:
+            ApiError: a message is there already, or the one above it is not.
+        """
+        with self._database.write() as connection:
+            _find(connection, owner, ident)
+            there = {message.id for message in _tree(connection, ident)}
+            for message in found:
+                taken = select(messages.c.id).where(messages.c.id == message.id)
+                if connection.execute(taken).scalar() is not None:
+                    raise ApiError(409, f"The message '{message.id[:60]}' is there already.",
+                                   "message_exists")  # fmt: skip
+                if message.parent_id is not None and message.parent_id not in there:
+                    raise _no_message(message.parent_id)
+                connection.execute(insert(messages).values(session_id=ident, **_columns(message)))
+                there.add(message.id)
+            if head is not None and head not in there:
+                raise _no_message(head)
+            values = {"head": head, "updated_at": time.time()}
+            connection.execute(update(sessions).where(sessions.c.id == ident).values(**values))
+
     def tree(self, owner: str, ident: str) -> list[StoredMessage]:
         """All messages, parents before their children."""
         with self._database.read() as connection:
             _find(connection, owner, ident)
-            wanted = select(messages).where(messages.c.session_id == ident)
-            rows = connection.execute(wanted.order_by(messages.c.number))
-            return [_stored(row) for row in rows]
+            return _tree(connection, ident)
 
     def path(self, owner: str, ident: str, leaf: str | None) -> list[StoredMessage]:
         """The branch that ends with a message, from its beginning.
@@ -254,6 +300,21 @@ def _find(connection: Connection, owner: str, ident: str) -> Session:
     if row is None:
         raise ApiError(404, f"There is no session '{ident[:60]}'.", "session_not_found")
     return _session(row)
+
+
+def _tree(connection: Connection, session_id: str) -> list[StoredMessage]:
+    wanted = select(messages).where(messages.c.session_id == session_id)
+    return [_stored(row) for row in connection.execute(wanted.order_by(messages.c.number))]
+
+
+def _below(tree: Iterable[StoredMessage], ident: str) -> list[StoredMessage]:
+    """A message and its descendants, parents before children."""
+    names, found = {ident}, []
+    for message in tree:
+        if message.id == ident or message.parent_id in names:
+            names.add(message.id)
+            found.append(message)
+    return found
 
 
 def _message(connection: Connection, session_id: str, ident: str) -> None:
