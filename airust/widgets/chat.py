@@ -204,7 +204,7 @@ class ChatPanel(StillWidget):
             made = await self._client.request("POST", "/v1/sessions", {})
             self.session = made["id"]
         parts: list[str] = []
-        asked = {"input": text, "conversation": self.session, **options}
+        asked = {"input": text, "conversation": self.session, "background": True, **options}
         try:
             async with contextlib.aclosing(self._client.ask(asked)) as events:
                 async for event in events:

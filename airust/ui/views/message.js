@@ -4,7 +4,7 @@ import { Component, html, useEffect, useLayoutEffect, useReducer, useRef, useSta
 import { grow } from "./composer.js";
 import { IconButton } from "./icons.js";
 import { Markdown } from "./markdown.js";
-import { copyText } from "./thread.js";
+import { copyText } from "./clipboard.js";
 import { AnswerTokens } from "./answer-tokens.js";
 
 /** Drawn again only when something about it has changed: there may be a thousand. */

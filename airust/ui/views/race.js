@@ -4,7 +4,7 @@ import { html, useEffect, useReducer, useRef, useState } from "../vendor/preact/
 import { sharedLength } from "../tokens.js";
 import { grow } from "./composer.js";
 import { Notice } from "./over.js";
-import { copyText } from "./thread.js";
+import { copyText } from "./clipboard.js";
 
 export function RaceView({ app }) {
   const { t, race } = app;

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact/standalone.module.js";
 import { pathTo, siblingsOf } from "../tree.js";
+import { copyText } from "./clipboard.js";
 import { Icon } from "./icons.js";
 import { Message } from "./message.js";
 
@@ -103,21 +104,4 @@ function Welcome({ app, placeRef }) {
         <p>${t("welcomeHint")}</p>`}
     </div>
   `;
-}
-
-/** Put a text on the clipboard, also on a page without HTTPS. */
-export async function copyText(app, text) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const field = document.createElement("textarea");
-    field.value = text;
-    field.style.position = "fixed";
-    field.style.opacity = "0";
-    document.body.append(field);
-    field.select();
-    document.execCommand("copy");
-    field.remove();
-  }
-  app.say(app.t("copied"));
 }
