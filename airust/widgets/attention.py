@@ -10,7 +10,6 @@ traits, so sliders of ipywidgets can be linked to them. What is shown comes from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,10 @@ if TYPE_CHECKING:
 
 MOST_TOKENS = 128  # maps grow with its square
 TOP = 5  # tokens told of each layer and position
+# How byte-level vocabularies spell bytes: printable Latin-1 as itself, the rest from U+0100 on.
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+BYTES = {chr(b): b for b in _PRINTABLE} | {chr(256 + i): b for i, b in enumerate(_OTHERS)}
 NAMED = {"\n": "⏎", "\t": "⇥", " ": "␣"}  # what a token that is nothing else looks like
 
 
@@ -42,7 +45,8 @@ class AttentionView(StillWidget):
     Args:
         model: a model folder or hub name of the families that ``airust.gpt`` reads, or a
             ``Run`` of ``prepare()``, or a ``GPT`` together with its ``tokenizer``.
-        text: what the model reads, or messages, which it reads in its chat form.
+        text: what the model reads.
+        chat: the text is a question, which the model reads in its chat form.
 
     Raises:
         UserError: the model cannot be read, or the text has no tokens or too many.
@@ -52,10 +56,12 @@ class AttentionView(StillWidget):
     _css = (bundle.STATIC / "attention.css").read_text("utf-8")
 
     text = traitlets.Unicode().tag(sync=True)
+    chat = traitlets.Bool(False).tag(sync=True)  # the text is a question, in the model's chat form
     layer = traitlets.Int(0).tag(sync=True)  # 0 is the first block
     head = traitlets.Int(0).tag(sync=True)
     position = traitlets.Int(0).tag(sync=True)  # the token that looks
     message = traitlets.Unicode().tag(sync=True)  # why a text that was typed is not shown
+    _can_chat = traitlets.Bool(False).tag(sync=True)
     _tokens: traitlets.List[Any] = traitlets.List().tag(sync=True)
     _shape = traitlets.List([0, 0, 0]).tag(sync=True)  # layers, heads, tokens
     _weights = traitlets.Bytes().tag(sync=True)  # (L, H, T, T), 255 is 1
@@ -66,21 +72,23 @@ class AttentionView(StillWidget):
     def __init__(
         self,
         model: str | Path | GPT | Run,
-        text: str | Sequence[Message],
+        text: str,
         *,
+        chat: bool = False,
         tokenizer: Tokenizer | None = None,
     ) -> None:
         self._model, self._tokenizer = _loaded(model, tokenizer)
-        if isinstance(text, str):
-            shown, ids = text, self._tokenizer.encode(text)
-        else:
-            ids = self._tokenizer.encode_chat(text)
-            shown = self._tokenizer.decode(ids, skip_special=False)
-        values = self._look(ids)
-        last = values["_shape"][2] - 1
-        layers = values["_shape"][0]
-        super().__init__(text=shown, layer=layers - 1, position=last, **values)
-        self.observe(self._reread, "text")
+        values = self._look(text, chat)
+        layers, _, T = values["_shape"]
+        super().__init__(
+            text=text,
+            chat=chat,
+            layer=layers - 1,
+            position=T - 1,
+            _can_chat=self._tokenizer.has_chat_form,
+            **values,
+        )
+        self.observe(self._reread, ["text", "chat"])
         self.observe(lambda _: self.refresh_still(after_s=1.0), ["layer", "head", "_tokens"])
 
     @property
@@ -122,9 +130,9 @@ class AttentionView(StillWidget):
         most = {"layer": layers, "head": heads, "position": tokens}[proposal.trait.name]
         return max(0, min(int(proposal.value), most - 1)) if most else int(proposal.value)
 
-    def _reread(self, change: Any) -> None:
+    def _reread(self, _: object) -> None:
         try:
-            values = self._look(self._tokenizer.encode(change.new))
+            values = self._look(self.text, self.chat)
         except UserError as error:
             self.message = str(error)
             return
@@ -134,8 +142,10 @@ class AttentionView(StillWidget):
                 setattr(self, name, value)
             self.position = values["_shape"][2] - 1
 
-    def _look(self, ids: Sequence[int]) -> dict[str, Any]:
+    def _look(self, text: str, chat: bool) -> dict[str, Any]:
         """Traits for a text; remembers the pass."""
+        tokenizer = self._tokenizer
+        ids = tokenizer.encode_chat([Message("user", text)]) if chat else tokenizer.encode(text)
         if len(ids) > MOST_TOKENS:
             raise UserError(
                 f"The text has {len(ids)} tokens, but {MOST_TOKENS} are the most that fit here."
@@ -166,11 +176,22 @@ class AttentionView(StillWidget):
         }
 
     def _name(self, token_id: int) -> str:
-        """How a token is written: blanks visible, parts of a character as the token's own name."""
+        """How a token is written: blanks visible, a part of a character as its bytes."""
         text = self._tokenizer.decode([token_id], skip_special=False)
         if "\ufffd" in text or not text:
-            return str(self._tokenizer.backend.id_to_token(token_id))
+            return _bytes(str(self._tokenizer.backend.id_to_token(token_id)))
         return "".join(NAMED.get(c, c) for c in text) if text.isspace() else text.strip("\n\t")
+
+
+def _bytes(token: str) -> str:
+    """A token of a byte-level vocabulary as hexadecimal bytes, another as it is.
+
+    >>> _bytes("æ°"), _bytes("<0xE6>")
+    ('‹E6 B0›', '<0xE6>')
+    """
+    if not set(token) <= set(BYTES):
+        return token
+    return f"‹{' '.join(f'{BYTES[c]:02X}' for c in token)}›"
 
 
 def _loaded(model: str | Path | GPT | Run, tokenizer: Tokenizer | None) -> tuple[GPT, Tokenizer]:

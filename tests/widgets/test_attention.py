@@ -10,7 +10,7 @@ import torch
 from airust.gpt.checkpoint import load_model
 from airust.gpt.lens import look
 from airust.gpt.tokenizer import Tokenizer
-from airust.types import Message, UserError
+from airust.types import UserError
 from airust.widgets.attention import MOST_TOKENS, AttentionView
 
 TEXT = "What is the capital of France? 水"
@@ -80,10 +80,17 @@ def test_choices_stay_inside(view: AttentionView):
     assert (view.layer, view.head, view.position) == (1, 0, len(view.tokens) - 1)
 
 
-def test_a_conversation(model_dir: Path):
-    view = AttentionView(model_dir, [Message("user", "Why?")])
+def test_a_question(model_dir: Path):
+    view = AttentionView(model_dir, "Why?", chat=True)
     assert view.tokens[0] == "<|im_start|>"
-    assert view.text.endswith("assistant\n")
+    assert view.tokens[-1] == "⏎"
+    view.chat = False
+    assert "".join(view.tokens) == "Why?"
+
+
+def test_parts_of_a_character_are_bytes(reciter_dir: Path):
+    view = AttentionView(reciter_dir, "水")
+    assert view.tokens == ["‹E6›", "‹B0›", "‹B4›"]
 
 
 def test_a_model_needs_its_tokenizer(model_dir: Path):

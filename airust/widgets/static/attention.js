@@ -10,8 +10,13 @@ function render({ model, el }) {
     model.save_changes();
   };
 
-  const input = h("input", { type: "text", "aria-label": "Text that the model reads", spellcheck: "false" });
-  const form = h("form", { onsubmit: read }, input, h("button", { type: "submit" }, "Read"));
+  const input = h("textarea", { rows: 1, "aria-label": "Text that the model reads", spellcheck: "false" });
+  const chat = h("input", { type: "checkbox", onchange: () => set({ chat: chat.checked }) });
+  const asked = h("label", {}, chat, "as a question");
+  const form = h("form", { onsubmit: read }, input, asked, h("button", { type: "submit" }, "Read"));
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) read(event);
+  });
   const message = h("p", { class: "message", role: "alert" });
   const said = h("p", { class: "said", role: "status" });
   const strip = h("div", { class: "tokens", role: "group", "aria-label": "Tokens; choose the one that looks" });
@@ -20,9 +25,14 @@ function render({ model, el }) {
   const tip = h("div", { class: "tip", hidden: true });
   const lens = h("div", { class: "lens", tabindex: 0, role: "region", "aria-label": "Logit lens" });
   const detail = h("div", { class: "detail", "aria-live": "polite" });
+  // Keys that are typed here are not the notebook's shortcuts.
   const root = h(
     "section",
-    { class: "airust-attention", "aria-label": "Attention and logit lens" },
+    {
+      class: "airust-attention",
+      "aria-label": "Attention and logit lens",
+      "data-lm-suppress-shortcuts": "true",
+    },
     form,
     message,
     h("h4", {}, "Where it looks"),
@@ -57,6 +67,8 @@ function render({ model, el }) {
 
   function drawText() {
     if (document.activeElement !== input) input.value = get("text");
+    chat.checked = get("chat");
+    asked.hidden = !get("_can_chat");
     message.textContent = get("message");
     message.hidden = !get("message");
   }

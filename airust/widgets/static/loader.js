@@ -7,7 +7,9 @@
 export async function load(modules) {
   const urls = new Map();
   for (const [name, source] of modules) {
-    const linked = source.replace(/"airust:([^"]+)"/g, (_, wanted) => `"${urls.get(wanted)}"`);
+    const linked = source.replace(/"airust:([^"]+)"/g, (found, wanted) =>
+      urls.has(wanted) ? `"${urls.get(wanted)}"` : found,
+    );
     urls.set(name, URL.createObjectURL(new Blob([linked], { type: "text/javascript" })));
   }
   const last = urls.get(modules.at(-1)[0]);
