@@ -35,6 +35,9 @@ class StillWidget(anywidget.AnyWidget):
         self._shown = False
         self._refresh: threading.Timer | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"  # no address: notebooks with outputs are compared
+
     def still(self) -> tuple[str, str]:
         """The present state as HTML and as plain text."""
         raise NotImplementedError

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -25,6 +24,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
+SETTINGS = {
+    "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
 
 class Lab:
     """``jupyter lab`` on a free port, with its notebooks in a folder of the test."""
@@ -32,9 +36,10 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         home = folder / ".home"
-        saving = home / "settings/@jupyter-widgets/jupyterlab-manager/plugin.jupyterlab-settings"
-        saving.parent.mkdir(parents=True)
-        saving.write_text(json.dumps({"saveState": True}), "utf-8")
+        for name, values in SETTINGS.items():
+            file = home / "settings" / f"{name}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(values), "utf-8")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
         environment |= {
             "JUPYTER_CONFIG_DIR": str(home / "config"),
@@ -54,7 +59,7 @@ class Lab:
                 "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=",
                 "--ServerApp.password=", f"--ServerApp.root_dir={folder}",
                 "--LabApp.news_url=", "--LabApp.check_for_updates_class="
-                "jupyterlab.NeverCheckForUpdate",
+                "jupyterlab.NeverCheckForUpdate", "--LabApp.expose_app_in_browser=True",
             ],
             cwd=folder, env=environment, stdout=self.log, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -80,9 +85,12 @@ class Lab:
         return json.loads((self.folder / name).read_text("utf-8"))
 
     def close(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(WAIT_S)
+        self.process.terminate()
+        try:
+            self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
         self.log.close()
 
 
@@ -133,10 +141,17 @@ class Notebook:
         workspace = self.name.partition(".")[0]
         self.page.goto(f"{self.lab.url}/lab/workspaces/{workspace}/tree/{self.name}?reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+        self.page.wait_for_function("window.jupyterapp !== undefined")
         self.page.evaluate(
             "jupyterapp.commands.execute('application:set-mode', { mode: 'single-document' })"
         )
         self.page.evaluate("jupyterapp.shell.collapseLeft()")
+        if kernel:
+            self.page.evaluate(
+                "jupyterapp.shell.currentWidget.sessionContext.ready.then("
+                "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.info"
+                ").then(() => null)"
+            )
 
     def cell(self, index: int) -> Locator:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)

@@ -38,9 +38,9 @@ function render({ model, el }) {
     h("h4", {}, "Where it looks"),
     said,
     strip,
-    h("div", { class: "heads" }, maps, h("figure", {}, large, tip)),
+    h("div", { class: "heads" }, maps, h("figure", {}, large, tip), detail),
     h("h4", {}, "Logit lens: what each layer would say next"),
-    h("div", { class: "below" }, lens, detail),
+    lens,
   );
   el.append(root);
   large.addEventListener("pointermove", point);
@@ -217,7 +217,8 @@ function render({ model, el }) {
       else if (right > lens.scrollLeft + lens.clientWidth) lens.scrollLeft = right - lens.clientWidth;
     }
     detail.replaceChildren(
-      h("strong", {}, `After “${tokens[position]}”`),
+      h("strong", {}, `What follows “${tokens[position]}”`),
+      h("p", {}, "The likeliest next tokens after each layer"),
       ...layers.map((cells, layer) =>
         h("div", { class: "row" }, h("span", { class: "name" }, names[layer]), ...bars(cells[position].slice(0, 3))),
       ).toReversed(),
