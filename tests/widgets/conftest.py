@@ -137,7 +137,14 @@ class Notebook:
             self.strangers.add(request.url)
 
     def open(self, kernel: bool = True) -> None:
-        """Open it, or load the page again; without a kernel it stays without one."""
+        """Open it, or load the page again; without a kernel none can be started."""
+        if not kernel:
+            self.page.route(
+                "**/api/sessions**",
+                lambda route: (
+                    route.abort() if route.request.method == "POST" else route.continue_()
+                ),
+            )
         workspace = self.name.partition(".")[0]
         self.page.goto(f"{self.lab.url}/lab/workspaces/{workspace}/tree/{self.name}?reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")

@@ -21,7 +21,7 @@ CHAT = """\
 import airust
 from airust.engines.dummy import DummyEngine
 
-engine = DummyEngine(["word" + " word" * 5000], delay_s=0.02)
+engine = DummyEngine(["word" + " word" * 5000] * 2, delay_s=0.02)
 panel = airust.ChatPanel({"echo": DummyEngine(), "slow": engine}, language="en")
 panel"""
 TRAINING = """\
@@ -67,7 +67,7 @@ def open_notebook(lab: Lab, browser: Browser) -> Iterator[Open]:
 
 
 def composer(output: Locator) -> Locator:
-    return output.locator("textarea").first
+    return output.get_by_role("textbox", name="Message", exact=True)
 
 
 def ask(output: Locator, text: str) -> None:
@@ -93,7 +93,7 @@ def test_chat(open_notebook: Open):
     output.get_by_text("from a cell").first.wait_for()  # the panel shows it
     told = notebook.run(2).inner_text()
     assert "'hello **bold**', 'hello **bold**', 'from a cell', 'from a cell'" in told
-    assert "3, [2, 2]" in told
+    assert "3, [2, 0]" in told
 
     # While a cell runs, the panel answers: its messages come through a subshell.
     notebook.start(3)
@@ -115,13 +115,40 @@ def test_chat(open_notebook: Open):
     assert "0" in notebook.run(4).inner_text()
 
 
+def test_chat_stops_and_branches(open_notebook: Open):
+    notebook = open_notebook(
+        "branches.ipynb", CHAT, "engine.stats().running, [m.content for m in panel.messages][:2]",
+        "[m.content for m in panel.messages]",
+    )  # fmt: skip
+    output = notebook.run(0)
+    output.get_by_role("combobox", name="Model").select_option("slow")
+    ask(output, "a long one")
+    output.get_by_text("word word word").first.wait_for()
+    output.get_by_role("button", name="Stop", exact=True).click()
+    composer(output).wait_for()
+    output.get_by_role("button", name="Send", exact=True).wait_for()
+    told = notebook.run(1).inner_text()
+    assert "(0, ['a long one', 'word word word" in told
+    output.get_by_role("combobox", name="Model").select_option("echo")
+    question = output.locator("li.message.user").first
+    question.hover()
+    question.get_by_role("button", name="Edit").click()
+    output.get_by_role("textbox", name="Edit message").fill("a short one")
+    output.get_by_role("button", name="Ask again").click()
+    output.locator("li.message.assistant", has_text="a short one").wait_for()
+    assert "['a short one', 'a short one']" in notebook.run(2).inner_text()
+    output.locator("li.message.user").first.hover()
+    output.get_by_role("button", name="Previous branch").first.click()
+    output.locator("li.message.user", has_text="a long one").wait_for()
+    assert "'a long one', 'word word" in notebook.run(2).inner_text()
+
+
 def test_training_stops_by_its_button_and_resumes(open_notebook: Open, lab: Lab):
     notebook = open_notebook(
         "training.ipynb",
         TRAINING,
         "before = monitor.wait().trainer.step; monitor.state, before",
         "again = make(); again.trainer.step == before",
-        "import IPython; IPython.get_ipython().kernel.shell.system('true')",
     )
     output = notebook.run(0)
     output.locator("td", has_text="To be").first.wait_for()  # a sample: it has trained 50 steps
@@ -172,8 +199,10 @@ def test_the_last_state_is_there_without_a_kernel(open_notebook: Open, model_dir
     notebook.page.goto("about:blank")
     notebook.open(kernel=False)
     page = notebook.page
-    page.locator(".airust-chat, .jp-RenderedHTMLCommon").get_by_text("keep this").first.wait_for()
-    page.locator(".airust-attention canvas, img[alt^='Attention maps']").first.wait_for()
+    page.locator(".airust-chat .last-state").get_by_text("keep this").first.wait_for()
+    page.locator(".airust-attention canvas").first.wait_for()
+    assert page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session") is None
+    notebook.errors.clear()  # JupyterLab's own, about the kernel that it could not start
 
 
 def stills(notebook: dict[str, Any], index: int) -> list[dict[str, str]]:

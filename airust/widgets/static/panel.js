@@ -11,7 +11,13 @@ export default function attach({ model, root, styles }) {
     listeners.push([name, listener]);
   };
   const transport = commTransport({
-    send: (message) => model.send(message),
+    send(message) {
+      try {
+        model.send(message);
+      } catch {
+        queueMicrotask(() => transport.cut()); // the kernel is gone; it never comes back for us
+      }
+    },
     onMessage(listener) {
       model.on("msg:custom", listener);
       return () => model.off("msg:custom", listener);
