@@ -130,7 +130,7 @@ class Notebook:
             self.page.evaluate(
                 "jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })"
             )
-            self.page.wait_for_selector("body[data-jp-theme-light=false]")
+            self.page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
 
     def _note(self, request: Any) -> None:
         if not request.url.startswith((self.lab.url, "data:", "blob:", "ws://127.0.0.1")):
@@ -186,7 +186,8 @@ class Notebook:
         return self.lab.read(self.name)
 
     def close(self) -> None:
+        errors = list(self.errors)  # ending the kernel makes JupyterLab's own
         self.page.evaluate("jupyterapp.serviceManager.sessions.shutdownAll()")
         self.page.context.close()
-        assert self.errors == []
+        assert errors == []
         assert self.strangers == set()
