@@ -9,7 +9,7 @@ COPY pyproject.toml constraints.txt hatch_build.py README.md LICENSE ./
 COPY airust ./airust
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir --constraint constraints.txt --index-url "$TORCH_INDEX" torch \
-    && pip install --no-cache-dir --constraint constraints.txt .
+    && pip install --no-cache-dir --constraint constraints.txt ".[openai,scale,tracing]"
 
 FROM python:3.11-slim-bookworm
 RUN useradd --create-home --uid 10001 airust && mkdir /data && chown airust /data

@@ -8,6 +8,8 @@ PRESET ?= tiny
 MODEL ?= runs/$(PRESET)
 ENGINE ?= torch
 REPORT ?= reports/latest
+# The reports of `make bench`.
+MATRIX ?= notebooks/reports/bench.toml
 # More arguments for pytest: make test ARGS="-k parity"
 ARGS ?=
 
@@ -16,7 +18,7 @@ AIRUST := $(BIN)/python -m airust
 INSTALL := $(BIN)/python scripts/install.py --torch-index "$(TORCH_INDEX)"
 # A recorded run of the same preset in two stages, shown beside the model's exam.
 COMPARED := $(wildcard reports/$(notdir $(MODEL))-two-stage)
-WRITE_REPORT = $(AIRUST) report --model $(MODEL) --out $(REPORT) \
+WRITE_REPORT = $(AIRUST) report --quick --model $(MODEL) --out $(REPORT) \
                $(if $(COMPARED),--set 'compare=["$(COMPARED)"]')
 # What a report is measured with: when any of it changes, the next `make run` measures again.
 MEASURED := $(wildcard airust/bench/*.py airust/engines/*.py airust/engines/*/*.py) \
@@ -35,7 +37,7 @@ help:  ## this list
 
 run: $(REPORT)/.complete  ## install, train, prove parity, measure, write the report
 	@echo
-	@echo "The report:  $(REPORT)/report.html   (make bench measures again)"
+	@echo "The report:  $(REPORT)/report.html   (make bench measures at length)"
 	@echo "Next, try:"
 	@echo '  $(BIN)/airust ask --model $(MODEL) "What is the capital of France?"'
 	@echo "  make chat ENGINE=mistralrs"
@@ -52,14 +54,13 @@ lab: .venv/.installed  ## JupyterLab on the notebooks
 serve: $(MODEL)/eval.json  ## serve MODEL over HTTP through ENGINE, on port 3000
 	@$(AIRUST) serve --model $(MODEL) --engine $(ENGINE)
 
-bench: $(MODEL)/.parity-proven  ## measure every installed engine again and write the report
-	$(WRITE_REPORT)
-	@touch $(REPORT)/.complete
+bench: $(MODEL)/.parity-proven .venv/.installed-bench .venv-guidellm/.installed  ## all reports at length (hours); goes on where it stopped
+	$(AIRUST) report --matrix $(MATRIX)
 
 test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-full: .venv/.installed-llamacpp  ## what takes a compiler, a browser or a long run
+test-full: .venv/.installed-llamacpp .venv-guidellm/.installed  ## what takes a compiler, a browser or a long run
 	$(BIN)/python -m pytest -m full $(ARGS)
 
 candle: .venv/.installed-candle  ## build and install the candle engine (needs cargo)
@@ -93,9 +94,24 @@ clean:  ## remove caches and REPORT; .venv and runs/ stay
 	else echo "No C++ compiler here: llama.cpp is left out and its tests are skipped."; fi
 	@touch $@
 
+# guidellm's pins and ours exclude each other. torch first: its own choice is a build for GPUs.
+.venv-guidellm/.installed: .venv/.made scripts/install.py
+	$(PYTHON) -m venv .venv-guidellm
+	.venv-guidellm/bin/python scripts/install.py --torch-index "$(TORCH_INDEX)" --torch-only
+	.venv-guidellm/bin/python -m pip install --quiet guidellm==0.8.1
+	@touch $@
+
+# The client of the service, and llama.cpp where it can be compiled; `make candle` adds candle.
+.venv/.installed-bench: .venv/.installed
+	@if command -v c++ >/dev/null; then $(INSTALL) --extras openai,llamacpp; \
+	else $(INSTALL) --extras openai; fi
+	@touch $@
+
 # Cargo keeps what it has built in crates/airust-candle/target.
-.venv/.installed-candle: .venv/.installed $(wildcard crates/airust-candle/*.toml crates/airust-candle/.cargo/* crates/airust-candle/src/*.rs)
-	@command -v cargo >/dev/null || { echo "Error: there is no cargo here; install Rust first."; exit 1; }
+CRATE := $(wildcard $(addprefix crates/airust-candle/,*.toml .cargo/* src/*.rs))
+.venv/.installed-candle: .venv/.installed $(CRATE)
+	@command -v cargo >/dev/null || \
+	    { echo "Error: there is no cargo here; install Rust first (rustup.rs)."; exit 1; }
 	$(BIN)/python -m pip install --quiet "maturin>=1.9"
 	cd crates/airust-candle && PATH="$(CURDIR)/$(BIN):$$PATH" \
 	    ../../$(BIN)/python -m pip install --no-build-isolation --no-deps .

@@ -48,7 +48,7 @@ class ServerSettings(Section):
     )
     trusted_proxies: tuple[str, ...] = Field(
         default=(),
-        description="Addresses or networks whose X-Forwarded-For and -Proto are believed.",
+        description="Addresses or networks whose X-Forwarded-For is believed.",
     )
     drain_timeout_s: float = Field(
         default=30,
@@ -73,6 +73,7 @@ class ServerSettings(Section):
     max_header_bytes: int = Field(
         default=32 << 10, ge=1024, description="Larger headers: refused (431)."
     )
+    max_headers: int = Field(default=100, ge=8, description="More headers: refused (431).")
     max_pending: int = Field(
         default=256,
         ge=1,

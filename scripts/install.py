@@ -3,6 +3,7 @@
     python scripts/install.py
     python scripts/install.py --extras dev,llamacpp
     python scripts/install.py --torch-index ""      no other index than the one pip is set to
+    python scripts/install.py --torch-only          for an environment of another program
 
 torch comes first. On Linux its standard build brings gigabytes of CUDA libraries, so a machine
 without an NVIDIA GPU gets the CPU build: from what pip already searches (PIP_FIND_LINKS too), or
@@ -113,11 +114,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Install airust and its pinned packages.")
     parser.add_argument("--extras", default="", help="for example dev or dev,llamacpp")
     parser.add_argument("--torch-index", default=PYTORCH_CPU, help='CPU builds; "" for none')
+    parser.add_argument("--torch-only", action="store_true", help="torch and nothing else")
     arguments = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - pip would only find no torch that fits
         raise SystemExit(f"Error: Python 3.11 or newer is needed, not {sys.version.split()[0]}.")
     version = pinned_torch((ROOT / "constraints.txt").read_text("utf-8"))
     install_torch(version, arguments.torch_index)
+    if arguments.torch_only:
+        return
     project = f".[{arguments.extras}]" if arguments.extras else "."
     pip("install", "--constraint", "constraints.txt", "--editable", project)
 

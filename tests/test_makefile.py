@@ -20,7 +20,7 @@ STUB = """\
 #!/bin/sh
 echo "$@" >> calls.txt
 case "$*" in
-    "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     *"airust train"*)
         mkdir -p runs/tiny
         touch runs/tiny/started
@@ -32,7 +32,7 @@ esac
 """
 TRAIN = "-m airust train --preset tiny --out runs/tiny --resume"
 PARITY = "-m airust parity --model runs/tiny --json runs/tiny/parity.json"
-REPORT = "-m airust report --model runs/tiny --out reports/latest"
+REPORT = "-m airust report --quick --model runs/tiny --out reports/latest"
 
 
 class Make:
@@ -119,11 +119,16 @@ def test_changed_dependencies_are_installed_but_nothing_is_trained_again(make):
     assert [line.split()[0] for line in make.calls()] == ["scripts/install.py"]
 
 
-def test_bench_always_measures(make):
+def test_bench_installs_what_it_measures_once_and_runs_the_matrix(make):
     make("run")
     make.calls()
-    make("bench")
-    assert make.calls() == [REPORT]
+    matrix = "-m airust report --matrix notebooks/reports/bench.toml"
+    assert make("bench").returncode == 0
+    install, *client, measured = make.calls()
+    assert install.startswith("scripts/install.py") and "--extras openai" in install
+    assert client[0] == "-m venv .venv-guidellm" and measured == matrix
+    assert make("bench").returncode == 0
+    assert make.calls() == [matrix]
 
 
 def test_the_tests_install_what_they_need_once(make):
@@ -146,3 +151,40 @@ def test_an_old_python_is_refused(make):
 def test_serve_trains_first(make):
     make("serve", "TORCH_INDEX=")
     assert make.calls()[-2:] == [TRAIN, "-m airust serve --model runs/tiny --engine torch"]
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH that has what the Makefile needs, and no cargo."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in ("make", "sh", "mkdir", "cp", "touch", "uname"):
+        (folder / name).symlink_to(shutil.which(name) or "")
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+@pytest.mark.usefixtures("tools")
+def test_candle_without_cargo_is_one_sentence(make):
+    done = make("candle")
+    assert done.returncode != 0
+    assert "Error: there is no cargo here; install Rust first (rustup.rs)." in done.stdout
+    assert not any("maturin" in line for line in make.calls())
+
+
+def test_candle_is_built_once_and_again_after_a_change(make, tools):
+    (tools / "cargo").symlink_to(make.stub)
+    source = make.folder / "crates/airust-candle/src/lib.rs"
+    source.parent.mkdir(parents=True)
+    source.touch()
+    build = ["-m pip install --quiet maturin>=1.9"]
+    assert make("candle").returncode == 0
+    assert make.calls()[-1:] == build
+    inside = source.parent.parent / "calls.txt"
+    assert inside.read_text() == "-m pip install --no-build-isolation --no-deps .\n"
+    assert make("candle").returncode == 0
+    assert make.calls() == []
+    later = (make.folder / ".venv/.installed-candle").stat().st_mtime + 10
+    os.utime(source, (later, later))
+    assert make("candle").returncode == 0
+    assert make.calls() == build

@@ -12,9 +12,9 @@ from airust.bench.tables import number
 Results = dict[str, Any]
 
 
-def alt_text(results: Results, name: str) -> str:
-    """The alternative text of the figure of this name."""
-    return ALT_TEXTS[name](results)
+def alt_text(view: Results, name: str) -> str:
+    """The alternative text of the figure of this name about one model."""
+    return ALT_TEXTS[name](view)
 
 
 def _bars(*prefixes: str) -> Callable[[Results], str]:

@@ -30,6 +30,7 @@ class Ceilings:
     bandwidth: dict[int, float]  # working set in bytes -> GB/s read
     matmul_fp32: float  # GFLOP/s
     matmul_bf16: float  # GFLOP/s
+    matmul_int8: float  # 1e9 operations/s, int8 in and int32 out
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a working set's bytes become a string key."""
@@ -50,6 +51,7 @@ def measure(working_sets: Sequence[int] = (), seconds: float = 0.25) -> Ceilings
         bandwidth={size: read_bandwidth(size, seconds) for size in sizes},
         matmul_fp32=matmul_rate(torch.float32, seconds=seconds),
         matmul_bf16=matmul_rate(torch.bfloat16, seconds=seconds),
+        matmul_int8=int8_rate(seconds=seconds),
     )
 
 
@@ -77,6 +79,12 @@ def matmul_rate(
     a, b = torch.ones(m, k, dtype=dtype), torch.ones(k, n, dtype=dtype)
     out = torch.empty(m, n, dtype=dtype)
     return 2 * m * k * n / _fastest(lambda: torch.mm(a, b, out=out), seconds) / 1e9
+
+
+def int8_rate(m: int = 1024, k: int = 1024, n: int = 1024, seconds: float = 0.25) -> float:
+    """1e9 operations/s of an (m, k) @ (k, n) product of int8 into int32, counted as above."""
+    a, b = torch.ones(m, k, dtype=torch.int8), torch.ones(k, n, dtype=torch.int8)
+    return 2 * m * k * n / _fastest(lambda: torch._int_mm(a, b), seconds) / 1e9
 
 
 def _fastest(run: Callable[[], object], seconds: float) -> float:

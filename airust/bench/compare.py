@@ -1,4 +1,4 @@
-"""What got faster or slower between two runs of ``airust bench engines``.
+"""What got faster or slower between two runs of ``airust bench engines``, ``serve`` or ``train``.
 
 Runs at different times share no blocks: each engine's launches before stand against its launches
 after (``statistics.change``). Within the band in which an engine differed from itself in either
@@ -9,12 +9,12 @@ run, nothing is called a difference. What the machine did in between moves every
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from airust.bench.engine_results import SCHEMA
+from airust.bench import engine_results, serve_results, serve_tables, train_results, train_tables
 from airust.bench.engine_tables import metric_title
 from airust.bench.metrics import Metric, collect, metrics
 from airust.bench.statistics import Interval, change, launch_value, verdict
@@ -42,6 +42,17 @@ class Change:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a run can be compared with another run: a model, a load test, a preset."""
+
+    name: str
+    identity: str  # the same weights, prompts and sizes
+    metrics: dict[str, Metric]  # by the key that launches and summary have
+    summary: Results
+    launches: list[Results]
+
+
 def read_results(path: Path) -> Results:
     """A results.json.
 
@@ -54,12 +65,10 @@ def read_results(path: Path) -> Results:
         raise UserError(f"Cannot read '{path}': {error.strerror or error}.") from error
     except ValueError as error:
         raise UserError(f"'{path}' is not JSON: {error}.") from error
-    if not isinstance(found, dict) or (found.get("kind"), found.get("schema")) != (
-        "engines",
-        SCHEMA,
-    ):
-        raise UserError(f"'{path}' is not a results.json of this version's `airust bench engines`.")
-    return found
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if kind not in PARTS or found.get("schema") != PARTS[kind][0]:
+        raise UserError(f"'{path}' is not a results.json of this version's `airust bench`.")
+    return dict(found)
 
 
 def compare(before: Results, after: Results, against: str | None = None) -> list[Change]:
@@ -70,9 +79,10 @@ def compare(before: Results, after: Results, against: str | None = None) -> list
             was not measured.
     """
     found: list[Change] = []
-    for old, new in _common_models(before, after):
-        for metric in metrics(_streams(old, new)):
-            found += _changes(old, new, metric, against)
+    for old, new in _common_parts(before, after):
+        for key, metric in new.metrics.items():
+            if key in old.metrics:
+                found += _changes(old, new, key, metric, against)
     if not found:
         raise UserError(
             f"There is nothing to compare with '{against}': it has no figures in both runs."
@@ -82,49 +92,84 @@ def compare(before: Results, after: Results, against: str | None = None) -> list
     return found
 
 
-def _common_models(before: Results, after: Results) -> list[tuple[Results, Results]]:
-    old = {_identity(model): model for model in before["models"]}
-    pairs = [(old[_identity(m)], m) for m in after["models"] if _identity(m) in old]
+def _common_parts(before: Results, after: Results) -> list[tuple[Part, Part]]:
+    old, new = ({part.identity: part for part in parts(run)} for run in (before, after))
+    pairs = [(old[identity], part) for identity, part in new.items() if identity in old]
     if not pairs:
         raise UserError("The two runs have no model with the same weights and prompts in common.")
     return pairs
 
 
-def _identity(model: Results) -> str:
-    return json.dumps([model["model"]["weights_sha256"], model["workload_sha256"]], sort_keys=True)
+def parts(results: Results) -> list[Part]:
+    """Everything in a run that another run may have, too."""
+    return list(PARTS[results["kind"]][1](results))
 
 
-def _streams(old: Results, new: Results) -> list[int]:
-    return [s for s in new["parameters"]["streams"] if s in old["parameters"]["streams"]]
+def _models(results: Results) -> Iterator[Part]:
+    for model in results["models"]:
+        known = {
+            metric.key: replace(metric, title=metric_title(model, metric))
+            for metric in metrics(model["parameters"]["streams"])
+        }
+        same = [model["model"]["weights_sha256"], model["workload_sha256"]]
+        name = model["model"]["name"]
+        yield Part(name, _text(same), known, model["summary"], model["launches"])
 
 
-def _changes(old: Results, new: Results, metric: Metric, against: str | None) -> Iterator[Change]:
-    bands = [run["summary"].get(metric.key, {}).get("aa_band") for run in (old, new)]
+def _loads(results: Results) -> Iterator[Part]:
+    model = results["model"]
+    for point in results["points"]:
+        known = {
+            f"{point['key']}/{key}": replace(m, key=key) for key, m in serve_tables.METRICS.items()
+        }
+        found = results["summary"].get(point["key"], {})
+        summary = {f"{point['key']}/{key}": value for key, value in found.items()}
+        weights = None if model is None else model["weights_sha256"]
+        same = [weights, results["sessions_sha256"], point]
+        name = serve_tables.point_title(point)
+        yield Part(name, _text(same), known, summary, results["launches"])
+
+
+def _presets(results: Results) -> Iterator[Part]:
+    for found in results["presets"]:
+        same = [found["name"], found["data_sha256"], results["parameters"]["steps"]]
+        known = dict(train_tables.METRICS)
+        yield Part(found["name"], _text(same), known, found["summary"], found["launches"])
+
+
+PARTS: dict[str, tuple[int, Callable[[Results], Iterator[Part]]]] = {
+    "engines": (engine_results.SCHEMA, _models),
+    "serve": (serve_results.SCHEMA, _loads),
+    "train": (train_results.SCHEMA, _presets),
+}
+
+
+def _text(values: object) -> str:
+    return json.dumps(values, sort_keys=True)
+
+
+def _changes(
+    old: Part, new: Part, key: str, metric: Metric, against: str | None
+) -> Iterator[Change]:
+    bands = [part.summary.get(key, {}).get("aa_band") for part in (old, new)]
     band = max((band for band in bands if band is not None), default=1.0)
-    for label in new["summary"].get(metric.key, {}).get("engines", {}):
-        if label not in old["summary"].get(metric.key, {}).get("engines", {}) or label == against:
+    before, after = (part.summary.get(key, {}).get("engines", {}) for part in (old, new))
+    for label in after:
+        if label not in before or label == against:
             continue
-        first, second = (_samples(run, label, metric.key, against) for run in (old, new))
+        first, second = (_samples(part, label, key, against) for part in (old, new))
         if first and second:
             ratio = change(first, second)
-            yield Change(
-                new["model"]["name"],
-                metric.key,
-                metric_title(new, metric),
-                metric.unit,
-                label,
-                ratio,
-                band,
-                _word(verdict(ratio, band), metric),
-            )
+            word = _word(verdict(ratio, band), metric)
+            yield Change(new.name, metric.key, metric.title, metric.unit, label, ratio, band, word)
 
 
-def _samples(run: Results, label: str, key: str, against: str | None) -> list[list[float]]:
+def _samples(run: Part, label: str, key: str, against: str | None) -> list[list[float]]:
     """The launches of an engine, each divided by the control's launch in the same block."""
-    own = collect(run["launches"], label, key)
+    own = collect(run.launches, label, key)
     if against is None:
         return list(own.values())
-    control = collect(run["launches"], against, key)
+    control = collect(run.launches, against, key)
     return [[launch_value(own[b]) / launch_value(control[b])] for b in own if b in control]
 
 
@@ -143,7 +188,7 @@ def drift(before: Results, after: Results) -> dict[str, float]:
     if old and new:
         found["hashing"] = old["compute_s"] / new["compute_s"]
         found["copying"] = old["memory_s"] / new["memory_s"]
-    old, new = before["ceilings"], after["ceilings"]
+    old, new = before.get("ceilings"), after.get("ceilings")
     if old and new:
         found["matrix products"] = new["matmul_fp32"] / old["matmul_fp32"]
     return found

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from matplotlib.figure import Figure
 
-from airust.bench.alt_text import alt_text
 from airust.bench.plot_style import DPI
 
 
@@ -44,16 +43,20 @@ def fill(place: Handle, markdown: str) -> None:
 def show_figure(
     figure: Figure | None,
     name: str,
-    results: dict[str, Any],
+    alt: str,
     out: Path,
     place: Handle | None = None,
 ) -> None:
-    """Show a figure with its alternative text and write it to ``out/figures/NAME.png``."""
+    """Show a figure with its alternative text and write it to ``out/figures/NAME.png``.
+
+    Args:
+        alt: what it shows, in words, for whoever cannot see it.
+    """
     from IPython.display import Image, display
 
     if figure is None:
         return
-    image = Image(data=save_figure(figure, name, out), alt=alt_text(results, name))
+    image = Image(data=save_figure(figure, name, out), alt=alt)
     if place is None:
         display(image)
     else:

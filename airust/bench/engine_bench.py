@@ -2,6 +2,7 @@
 
     ceilings    what the machine can do at best, at the beginning and at the end
     parity      an engine that computes something else is not timed
+    quality     perplexity, and answers to the held-out questions
     answers     what the timed output is compared with
     tune        how many threads each engine should use, in a stated budget
     launch      blocks: every engine and the A/A twin once a model, in random order
@@ -12,26 +13,35 @@ behind its last record, and ``results.json`` is made from the records alone.
 
 from __future__ import annotations
 
-import datetime
 import json
-import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from airust.bench import host
 from airust.bench.child import check_result, run_worker
 from airust.bench.contention import calibrate
-from airust.bench.engine_plan import EnginePlan
+from airust.bench.engine_plan import EnginePlan, missing_engines
 from airust.bench.engine_results import build_results, given_up, model_entries, of_kind
 from airust.bench.engine_tables import summary_page
-from airust.bench.journal import Journal, Key, Record
+from airust.bench.journal import Key, Record
+from airust.bench.learning import read_learning
 from airust.bench.pace import Status, Steps
 from airust.bench.parity_gate import prove_entry, read_entry
 from airust.bench.reference import read_references
+from airust.bench.run_folder import (
+    RESULTS_FILE,
+    SCRATCH,
+    SUMMARY_FILE,
+    beginning,
+    check_same,
+    open_journal,
+    plain,
+    shuffled,
+)
 from airust.bench.runner import Bench, Entry, RunSettings, with_aa_pair
 from airust.bench.tuning import (
     OUTLINE_STREAMS,
@@ -44,17 +54,13 @@ from airust.bench.tuning import (
 from airust.bench.workload import make_workload
 from airust.gpt.checkpoint import write_json, write_text
 from airust.gpt.tokenizer import Tokenizer
-from airust.types import UserError
 
-RAW_FILE, RESULTS_FILE, SUMMARY_FILE = "raw.jsonl", "results.json", "summary.md"
-SCRATCH = "resume"  # folder of what only a resumed run needs
 MB = 1_000_000
-CEILINGS_TIMEOUT_S, ANSWERS_TIMEOUT_S = 120.0, 1200.0
+CEILINGS_TIMEOUT_S, ANSWERS_TIMEOUT_S, QUALITY_TIMEOUT_S = 120.0, 1200.0, 300.0
 STALL_S = 150.0  # a launch without a result until then has stalled
 LEAST_BLOCKS = 3  # fewer give intervals that say nothing
 SWEEP_S = 2.5  # after which a launch of the sweep leaves out further repeats
 
-T = TypeVar("T")
 Model = dict[str, Any]  # as the plan's record describes it
 
 
@@ -105,6 +111,9 @@ class EngineBench:
                 for entry in self.entries:
                     key = ["parity", model["name"], entry.label]
                     self.steps.once(key, partial(self._parity, model, entry))
+                for entry in self._timed(model, tuned=False)[:-1]:
+                    key = ["quality", model["name"], entry.label]
+                    self.steps.once(key, partial(self._quality, model, entry))
             self._tune()
             reason = self._launch_blocks()
             self.steps.once(["ceilings", "after"], self._ceilings)
@@ -119,17 +128,12 @@ class EngineBench:
     def _fingerprint(self) -> dict[str, Any]:
         weights = {m: host.describe_model(Path(m))["weights_sha256"] for m in self.plan.models}
         values = self.plan.fingerprint() | {"weights": weights, "versions": host.versions()}
-        found: dict[str, Any] = json.loads(json.dumps(values))
-        return found
+        return plain(values)
 
     def _describe(self, fingerprint: dict[str, Any]) -> Record:
-        return {
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": self.plan.command(),
-            "parameters": asdict(self.plan) | {"cores": self.plan.used_cores},
-            "fingerprint": fingerprint,
-            "host": host.describe_host(),
-            "versions": host.versions(),
+        parameters = asdict(self.plan) | {"cores": self.plan.used_cores}
+        return beginning(self.plan.command(), parameters, fingerprint) | {
+            "missing": missing_engines(self.plan.engines),
             "models": [self._describe_model(folder) for folder in self.plan.models],
         }
 
@@ -141,12 +145,13 @@ class EngineBench:
             "model": found,
             "spec": spec.to_dict(),
             "notes": self.plan.notes(folder),
+            "learning": read_learning(Path(folder), self.plan.compare),
             "workload_sha256": make_workload(Tokenizer.load(Path(folder)), spec).sha256(),
         }
 
     def _ceilings(self) -> Record:
         read = [model["model"]["parameters_read_per_token"] for model in self.models]
-        sizes = sorted({256 * MB, *(2 * count for count in read), *(4 * count for count in read)})
+        sizes = sorted({256 * MB, *(size * count for count in read for size in (1, 2, 4))})
         job = {"kind": "ceilings", "threads": self.plan.used_cores, "working_sets": sizes}
         result = check_result(run_worker(job, CEILINGS_TIMEOUT_S), "Measuring the ceilings")
         return {"ceilings": result["ceilings"]}
@@ -158,6 +163,18 @@ class EngineBench:
         }
         return {"entry": entry.to_dict(), "parity": prove_entry(job, entry)}
 
+    def _quality(self, model: Model, entry: Entry) -> Record:
+        job = self._job("quality", model) | {
+            "engine": entry.engine,
+            "options": entry.options,
+            "serve": entry.serve,
+            "text": self.plan.text,
+            "text_tokens": self.plan.text_tokens,
+            "exam_questions": self.plan.exam_questions,
+            "pool": None,
+        }
+        return {"quality": run_worker(job, QUALITY_TIMEOUT_S)}
+
     def _job(self, kind: str, model: Model) -> dict[str, Any]:
         return {"kind": kind, "model": model["folder"], "threads": self.plan.used_cores}
 
@@ -167,6 +184,8 @@ class EngineBench:
         """One launch for every engine, model and count; again what met other work."""
         if any(record["key"][0] == "launch" for record in self.steps.journal.records):
             return  # the choice stands
+        if self.plan.tune_s == 0:
+            return  # every engine's own default
         trials = [trial for model in self.models for trial in self._trials(model)]
         for number in range(ROUNDS):
             if number:
@@ -259,8 +278,9 @@ class EngineBench:
         others: list[Key] = [["ceilings", "before"], ["ceilings", "after"]]
         for model in self.models:
             others.append(["answers", model["name"]])
-            others += [["parity", model["name"], entry.label] for entry in self.entries]
-            others += [trial.key(0) for trial in self._trials(model)]
+            for kind in ("parity", "quality"):
+                others += [[kind, model["name"], entry.label] for entry in self.entries]
+            others += [trial.key(0) for trial in self._trials(model)] if self.plan.tune_s else []
         first = self.steps.expected(others)
         blocks = [self.steps.expected(self._block_keys(b)) for b in range(self.plan.launches)]
         budget = self.plan.budget_s - self.steps.spent()
@@ -282,55 +302,9 @@ class EngineBench:
         return list(with_aa_pair(entries))
 
 
-def shuffled(items: Sequence[T], seed: str) -> list[T]:
-    """The items in an order that the seed decides."""
-    return random.Random(seed).sample(items, len(items))
-
-
 def launch_key(model: Model, entry: Entry, block: int) -> Key:
     """The key of a timed launch."""
     return ["launch", model["name"], entry.label, block]
-
-
-def open_journal(out: Path, resume: bool, force: bool) -> Journal:
-    """The journal of a new run, or of the one to go on with.
-
-    Raises:
-        UserError: there is a run already and neither is wanted, or the folder is not writable.
-    """
-    path = out / RAW_FILE
-    if path.is_file() and not resume and not force:
-        raise UserError(
-            f"'{out}' already holds a run: --resume goes on with it, --force begins anew."
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if force:
-            for name in (RAW_FILE, RESULTS_FILE, SUMMARY_FILE):
-                (out / name).unlink(missing_ok=True)
-            shutil.rmtree(out / SCRATCH, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"Cannot write to '{out}': {error.strerror or error}.") from error
-    return Journal(path)
-
-
-def check_same(out: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with a run of other settings, weights or versions.
-
-    Raises:
-        UserError: names the first difference.
-    """
-    for name, value in now.items():
-        if begun.get(name) != value:
-            raise UserError(
-                f"The run in '{out}' began with {name} {_short(begun.get(name))}, not "
-                f"{_short(value)}: give it what it had, or begin anew with --force."
-            )
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _answer(job: dict[str, Any], path: Path) -> Record:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from airust.bench import host
-from airust.bench.parameters import check_whole
 from airust.bench.random_model import random_name
 from airust.bench.runner import Entry
+from airust.bench.values import check_whole
 from airust.bench.workload import WorkloadSpec, default_spec
 from airust.engines.registry import list_engines, parse_spec
 from airust.gpt.checkpoint import read_config, weight_files
 from airust.types import UserError
 
 DUMMY = "dummy"  # computes no model: nothing to time
+OPTIONAL = "?"  # behind a spec: left out where it is not installed
+SERVER_CLIENT = "openai"
 PREFERRED = "torch"  # the baseline where none is named
 EXTENSIBLE = ("out", "launches", "budget_s")  # may change when a run is resumed
 SMALL_BYTES = 100_000_000  # of weights; below, a repeat is short and its time uncertain
@@ -32,7 +35,8 @@ class EnginePlan:
 
     models: tuple[str, ...]  # folders
     out: str  # folder for raw.jsonl, results.json and summary.md
-    engines: tuple[str, ...] = ()  # NAME or NAME:OPTION=VALUE,...; empty: all that are installed
+    engines: tuple[str, ...] = ()  # NAME or NAME:OPTION=VALUE,...; empty: all that are installed;
+    # one with "?" at its end is left out where it is not installed
     baseline: str | None = None  # the engine that ratios refer to, as it stands in engines
     streams: tuple[int, ...] = (1, 16, 64)  # requests at once
     prefill_tokens: int = 512  # of a long prompt; less where the context is shorter
@@ -42,16 +46,23 @@ class EnginePlan:
     repeats: int | None = None  # of one stream in a launch, half for more; None: 6, or 2 if large
     launch_s: float = 10.0  # after which a launch leaves out further repeats
     budget_s: float = 840.0  # after which no further block of launches begins
-    tune_s: float = 150.0  # after which no further round of the thread sweep begins
+    tune_s: float = 150.0  # after which no further round of the thread sweep begins; 0: no sweep
     cores: int | None = None  # of every engine; None: all that may be used
     parity_prompts: int = 4  # before timing; the timed answers are all compared as well
     parity_tokens: int = 16  # after each of them
+    text: str | None = None  # file whose perplexity is measured; None: held-out statements
+    text_tokens: int = 256  # of it; 0: none
+    compare: tuple[str, ...] = ()  # folders whose eval.json is shown beside the first model's
+    exam_questions: int = 40  # that every engine answers, if the model had an exam; 0: none
     seed: int = 0  # of prompts, order and resampling
 
     def __post_init__(self) -> None:
         for name in ("launches", "repeats", "parity_prompts", "parity_tokens"):
             check_whole(name, getattr(self, name), 1, None)
-        check_whole("seed", self.seed, 0, None)
+        for name in ("seed", "text_tokens", "exam_questions"):
+            check_whole(name, getattr(self, name), 0, None)
+        if self.text is not None and not Path(self.text).is_file():
+            raise UserError(f"There is no text file '{self.text}'.")
         check_whole("cores", self.cores, 1, host.usable_cores())
         for name in ("launch_s", "budget_s", "tune_s"):
             if not getattr(self, name) >= 0:
@@ -101,7 +112,8 @@ class EnginePlan:
         Raises:
             UserError: an engine is unknown, not installed, or named twice.
         """
-        labels = list(self.engines) or installed_engines()
+        labels = [label for label in map(wanted, self.engines) if label]
+        labels = labels if self.engines else installed_engines()
         entries = [read_spec(label) for label in labels]
         if len({entry.label for entry in entries}) < len(entries):
             raise UserError("The engines must be different ones.")
@@ -143,6 +155,9 @@ COMMAND_OPTIONS = {
     "budget_s": "--budget-s",
     "tune_s": "--tune-s",
     "cores": "--cores",
+    "text": "--text",
+    "text_tokens": "--text-tokens",
+    "exam_questions": "--exam-questions",
     "seed": "--seed",
 }
 
@@ -160,15 +175,42 @@ def installed_engines() -> list[str]:
     return found
 
 
+def wanted(spec: str) -> str | None:
+    """A spec without its question mark; None where it has one and the engine is not installed."""
+    label = spec.removesuffix(OPTIONAL)
+    if label == spec:
+        return label
+    name, options = parse_spec(label)
+    parts = [name, *([parse_spec(str(options["serve"]))[0]] if "serve" in options else [])]
+    here = {engine.name for engine in list_engines() if engine.available}
+    return label if set(parts) <= here else None
+
+
+def missing_engines(specs: Sequence[str]) -> list[dict[str, str]]:
+    """Engines that are not here and how to get them: the optional ones of a plan, or all."""
+    if not specs:
+        here = [e for e in list_engines() if not e.available and not e.remote]
+        return [{"name": e.name, "install": e.install_hint} for e in here]
+    hints = {engine.name: engine.install_hint for engine in list_engines()}
+    gone = [spec.removesuffix(OPTIONAL) for spec in specs if wanted(spec) is None]
+    return [{"name": label, "install": hints.get(parse_spec(label)[0], "")} for label in gone]
+
+
 def read_spec(text: str) -> Entry:
-    """An entry from NAME or NAME:OPTION=VALUE,...
+    """An entry from NAME or NAME:OPTION=VALUE,...; openai:serve=ENGINE asks a server of our own.
 
     Raises:
         UserError: the engine is unknown or not installed, or the text has another form.
     """
     name, options = parse_spec(text)
     check_installed(name)
-    return Entry(text, name, options)
+    serve = options.pop("serve", None)
+    if serve is None:
+        return Entry(text, name, options)
+    if name != SERVER_CLIENT or not isinstance(serve, str):
+        raise UserError(f"'{text}': only {SERVER_CLIENT}:serve=ENGINE puts an engine behind HTTP.")
+    check_installed(parse_spec(serve)[0])
+    return Entry(text, name, options, serve=serve)
 
 
 def check_installed(name: str) -> None:

@@ -13,32 +13,24 @@ from airust.bench.contention import reasons, usual_times
 from airust.bench.journal import Record
 from airust.bench.metrics import loaded_settings, shares, summary, withheld
 from airust.bench.parity_gate import gated, read_entry
+from airust.bench.run_folder import frame
 from airust.bench.runner import Entry, with_aa_pair
 from airust.bench.tuning import fitted, judge, quiet_launches, with_threads
 
-SCHEMA = 1
+SCHEMA = 2
+MATRIX_RATES = ("matmul_fp32", "matmul_bf16", "matmul_int8")
 FAILURES = 2  # failed launches after which an entry is not launched again
 
 
 def build_results(records: Sequence[Record]) -> dict[str, Any]:
     """Everything that is known so far."""
     plan, found = records[0], list(records)
-    ended = [record for record in found if record["key"][0] == "end"]
     calibrations = [c for record in found for c in record.get("calibration", ())]
     usual = usual_times(calibrations) if calibrations else None
-    return {
-        "schema": SCHEMA,
-        "kind": "engines",
-        "created": plan["created"],
-        "command": plan["command"],
-        "complete": bool(ended),
-        "ended": ended[-1]["reason"] if ended else "It was stopped; --resume goes on.",
-        "seconds": sum(record.get("seconds", 0.0) for record in found),
-        "parameters": plan["parameters"],
-        "host": plan["host"],
-        "versions": plan["versions"],
+    return frame(SCHEMA, "engines", found) | {
         "calibration": {"usual": usual, "measured": len(calibrations)},
         "ceilings": best_ceilings(found),
+        "missing": plan["missing"],
         "models": [model_results(found, model, usual) for model in plan["models"]],
     }
 
@@ -53,7 +45,7 @@ def best_ceilings(records: Sequence[Record]) -> dict[str, Any] | None:
     found = [record["ceilings"] for record in records if record["key"][0] == "ceilings"]
     if not found:
         return None
-    rates = {name: max(x[name] for x in found) for name in ("matmul_fp32", "matmul_bf16")}
+    rates = {name: max(x[name] for x in found) for name in MATRIX_RATES}
     sizes = {size: max(x["bandwidth"][size] for x in found) for size in found[0]["bandwidth"]}
     return {"threads": found[0]["threads"], "bandwidth": sizes, **rates}
 
@@ -112,6 +104,8 @@ def model_results(
         "parameters": {**model["spec"], "notes": model["notes"]},
         "workload_sha256": model["workload_sha256"],
         "parity": _merged([record["parity"] for record in parity]),
+        "quality": {x["key"][2]: x["quality"] for x in of_kind(records, "quality", name)},
+        "learning": model["learning"],
         "tuning": _tuning(records, name),
         "entries": entries,
         "baseline": labels[0] if labels else None,

@@ -66,18 +66,20 @@ def memory_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def peak_memory_bytes() -> int:
-    """The most resident memory that this process has had.
+def peak_memory_bytes(pid: int | None = None) -> int:
+    """The most resident memory that a process has had, this one if none is named.
 
     Linux: VmHWM, because getrusage's figure also counts the parent that this process was forked
     from. Windows: the peak working set. macOS: getrusage, in bytes there.
     """
-    status = Path("/proc/self/status")
+    status = Path(f"/proc/{pid or 'self'}/status")
     if status.exists():
         line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
+        return int(psutil.Process(pid).memory_info().peak_wset)
+    if pid is not None:  # macOS tells the peak of oneself alone
+        return int(psutil.Process(pid).memory_info().rss)
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

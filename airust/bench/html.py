@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 from airust.gpt.checkpoint import write_atomic
@@ -25,8 +26,23 @@ def write_html(notebook: Path, page: Path) -> None:
         exclude_output_prompt=True,
     )
     node = nbformat.read(notebook, as_version=4)
-    body, _ = exporter.from_notebook_node(node, {"metadata": {"name": _title(node, notebook.stem)}})
+    given = {"metadata": {"name": _title(node, notebook.stem)}, "style": _style()}
+    body, _ = exporter.from_notebook_node(node, given)
     write_atomic(page, lambda p: p.write_text(body, "utf-8"))
+
+
+def page(title: str, body: str) -> str:
+    """Any HTML as a page that looks like a report and needs no network."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{_style()}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _style() -> str:
+    return (TEMPLATES / "report" / "style.css").read_text("utf-8")
 
 
 def _title(node: object, otherwise: str) -> str:

@@ -15,6 +15,19 @@ EXAMS = ("held_out", "held_out_new_wording", "explanations", "small_talk", "tune
 CURVE_POINTS = 300  # at most; a curve of more steps is averaged over runs of steps
 
 
+def read_learning(folder: Path, others: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything that training left, and the exams of other runs.
+
+    Raises:
+        UserError: one of those has none.
+    """
+    return {
+        "training": read_training(folder),
+        "evaluation": read_evaluation(folder),
+        "compared": read_others(others),
+    }
+
+
 def read_training(folder: Path) -> dict[str, Any] | None:
     """The training curve and its figures, or None where the folder has no metrics.jsonl."""
     path = folder / "metrics.jsonl"

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -53,6 +53,7 @@ class Answer:
     tokens: int = 0  # by the engine's usage
     cached_tokens: int = 0
     first_s: float | None = None  # from its own submission to its first event
+    middle_s: float | None = None  # to the token event in the middle, of five or more
     total_s: float = 0.0
     error: str | None = None
 
@@ -84,7 +85,12 @@ class StepResult:
         return asdict(self)
 
 
-def run_workload(engine: Engine, workload: Workload, seconds: float) -> Iterator[StepResult]:
+def run_workload(
+    engine: Engine,
+    workload: Workload,
+    seconds: float,
+    cpu_clock: Callable[[], float] = time.process_time,
+) -> Iterator[StepResult]:
     """Work through the steps, warm-up first.
 
     An engine that answers one request after another decodes many streams at the rate of a few,
@@ -104,22 +110,28 @@ def run_workload(engine: Engine, workload: Workload, seconds: float) -> Iterator
             continue
         if not step.warmup:
             timed.add(point)
-        yield StepResult(step, tuple(run_batch(engine, workload, batch) for batch in step.batches))
+        batches = (run_batch(engine, workload, batch, cpu_clock) for batch in step.batches)
+        yield StepResult(step, tuple(batches))
 
 
-def run_batch(engine: Engine, workload: Workload, batch: Batch) -> BatchResult:
+def run_batch(
+    engine: Engine,
+    workload: Workload,
+    batch: Batch,
+    cpu_clock: Callable[[], float] = time.process_time,
+) -> BatchResult:
     """Submit all requests of a batch, then wait for the last answer."""
     finished = threading.Semaphore(0)
     answers = tuple(Answer(number, batch.max_tokens) for number in batch.prompts)
     requests = [_request(engine, workload, answer) for answer in answers]
     collectors: list[_Collector] = []
-    cpu, start = time.process_time(), time.perf_counter()
+    cpu, start = cpu_clock(), time.perf_counter()
     for answer, request in zip(answers, requests, strict=True):
         collectors.append(_Collector(answer, finished))
         engine.submit(request, collectors[-1])
     for _ in answers:
         finished.acquire()
-    seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    seconds, cpu_s = time.perf_counter() - start, cpu_clock() - cpu
     lines = [([c.start + t for t in c.times], c.answer.tokens) for c in collectors]
     return BatchResult(seconds, cpu_s, answers, *decode_window(lines))
 
@@ -152,6 +164,8 @@ class _Collector:
             answer.token_ids.append(event.token_id)
             return
         answer.total_s, answer.text = now, "".join(self.pieces)
+        if len(self.times) >= 5:
+            answer.middle_s = self.times[len(self.times) // 2]
         if isinstance(event, DoneEvent):
             answer.prompt_tokens = event.usage.prompt_tokens
             answer.tokens = event.usage.completion_tokens
@@ -191,6 +205,21 @@ def steady_rate(batch: BatchResult) -> float | None:
     if batch.window_s > 0:
         return batch.window_tokens / batch.window_s
     return _tokens(batch.answers) / batch.seconds or None
+
+
+def slow_down(answer: Answer) -> float | None:
+    """How much longer a token took in the second half of an answer than in the first.
+
+    None where too few events came. An engine that reports runs of tokens is judged by its runs.
+    """
+    if answer.first_s is None or answer.middle_s is None:
+        return None
+    first, second = answer.middle_s - answer.first_s, answer.total_s - answer.middle_s
+    events = len(answer.token_ids)
+    middle = events // 2
+    if first <= 0 or second <= 0:
+        return None
+    return (second / (events - 1 - middle)) / (first / middle)
 
 
 def decode_rate(short: BatchResult, long: BatchResult) -> float | None:

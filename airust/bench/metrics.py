@@ -83,14 +83,15 @@ def summary(
     """
     good = [label for label in labels if withheld(launches, label) is None]
     return {
-        metric.key: _metric_summary(launches, good, labels[0], metric.key, seed)
+        metric.key: metric_summary(launches, good, labels[0], metric.key, seed)
         for metric in metrics(streams)
     }
 
 
-def _metric_summary(
+def metric_summary(
     launches: Sequence[dict[str, Any]], labels: Sequence[str], base: str, key: str, seed: int
 ) -> dict[str, Any]:
+    """One metric: estimates, ratios to the label ``base``, and its A/A band."""
     blocks = {label: collect(launches, label, key) for label in labels}
     baseline = blocks.get(base, {})
     band = _band(baseline, blocks.get(base + AA_SUFFIX, {}))
@@ -135,7 +136,10 @@ def cross_check(launches: Sequence[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# A parameter; Q8_0 stores 32 of them as 32 int8 and a float16.
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "q8_0": 34 / 32}
+# float16 has no fast matrix units on most processors: it is converted to float32
+MATRIX_RATE = {"bfloat16": "matmul_bf16", "int8": "matmul_int8", "q8_0": "matmul_int8"}
 
 
 def shares(
@@ -155,7 +159,8 @@ def shares(
     found: dict[str, Any] = {}
     for key, count in [("prefill", math.inf), *((f"decode_{s}", float(s)) for s in streams)]:
         for entry in entries:
-            dtype, estimate = entry["dtype"], summary[key]["engines"].get(entry["label"])
+            dtype = str(entry["dtype"]).lower()
+            estimate = summary[key]["engines"].get(entry["label"])
             if estimate and dtype in BYTES:
                 ceiling = attainable(ceilings, parameters, dtype, count)
                 found.setdefault(key, {})[entry["label"]] = {
@@ -165,11 +170,15 @@ def shares(
     return found
 
 
+def nearest_bandwidth(ceilings: dict[str, Any], size: float) -> float:
+    """GB/s at the measured working set that is nearest to so many bytes."""
+    nearest = min(ceilings["bandwidth"], key=lambda text: abs(int(text) - size))
+    return float(ceilings["bandwidth"][nearest])
+
+
 def attainable(ceilings: dict[str, Any], parameters: int, dtype: str, streams: float) -> float:
     """Tokens/s at S streams that the measured ceilings allow."""
     size = parameters * BYTES[dtype]
-    nearest = min(ceilings["bandwidth"], key=lambda text: abs(int(text) - size))
-    by_memory = streams * ceilings["bandwidth"][nearest] * 1e9 / size
-    # float16 has no fast matrix units on most processors: it is converted to float32
-    rate = ceilings["matmul_bf16" if dtype == "bfloat16" else "matmul_fp32"]
+    by_memory = streams * nearest_bandwidth(ceilings, size) * 1e9 / size
+    rate = ceilings[MATRIX_RATE.get(dtype, "matmul_fp32")]
     return float(min(by_memory, rate * 1e9 / (2 * parameters)))

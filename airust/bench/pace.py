@@ -13,9 +13,11 @@ GUESS_S = {
     "plan": 1.0,
     "ceilings": 4.0,
     "parity": 8.0,
+    "quality": 8.0,
     "answers": 30.0,
     "tune": 8.0,
     "launch": 15.0,
+    "agreement": 60.0,
 }
 LAUNCH_PER_TRIAL = 2.5  # a timed launch takes so many times as long as one of the sweep, about
 

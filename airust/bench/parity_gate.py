@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from airust.bench.child import check_result, run_worker
+from airust.bench.child import run_worker
 from airust.bench.runner import Entry
-from airust.engines.registry import write_spec
+from airust.engines.registry import parse_spec, write_spec
 
 PARITY_TIMEOUT_S = 600.0
 EXACT = 1e-3  # nats; the largest difference of a logprob that passes in float32
 ROUGH = 0.25  # where weights are rounded to 16 bits or fewer
 PRECISION = ("dtype", "quantize")  # options that decide about rounding
-
-
-def prove(job: dict[str, Any], engines: Sequence[str]) -> dict[str, Any]:
-    """The parity report of all engines, as ``ParityReport.to_dict`` gives it.
-
-    One process checks them all. If an engine takes it down, each gets a process of its own, so
-    that the crash is that engine's result alone.
-
-    Raises:
-        AirustError: not even the reference could be computed.
-    """
-    result = run_worker(job | {"engines": list(engines)}, PARITY_TIMEOUT_S)
-    if not result["error"]:
-        return dict(result["parity"])
-    reports = [run_worker(job | {"engines": [name]}, PARITY_TIMEOUT_S) for name in engines]
-    good = [report["parity"] for report in reports if not report["error"]]
-    if not good:
-        check_result(result, "The parity check")
-    found = [
-        _crashed(name, report["error"]) if report["error"] else report["parity"]["engines"][0]
-        for name, report in zip(engines, reports, strict=True)
-    ]
-    return {**good[0], "engines": found, "passed": False}
 
 
 def prove_entry(job: dict[str, Any], entry: Entry) -> dict[str, Any]:
@@ -46,8 +23,9 @@ def prove_entry(job: dict[str, Any], entry: Entry) -> dict[str, Any]:
     The result is that of ``ParityReport.to_dict`` with this one engine under its label; where
     the process failed, only the engine's part of it is there.
     """
-    limit = tolerance(entry.options)
-    job = job | {"engines": [write_spec(entry.engine, entry.options)], "tolerance": limit}
+    limit = tolerance(parse_spec(entry.serve)[1] if entry.serve else entry.options)
+    engine = write_spec(entry.engine, entry.options)
+    job = job | {"engines": [engine], "tolerance": limit, "serve": entry.serve}
     result = run_worker(job, PARITY_TIMEOUT_S)
     report = {"tolerance": limit, **({} if result["error"] else result["parity"])}
     found = _crashed(entry.engine, result["error"]) if result["error"] else report["engines"][0]
@@ -76,23 +54,12 @@ def tolerance(options: Mapping[str, object]) -> float:
     return ROUGH if chosen else EXACT
 
 
-def gate(parity: dict[str, Any], pool: int | None) -> list[dict[str, Any]]:
-    """One entry an engine: ``reason`` is None where it may be timed.
-
-    Args:
-        pool: size of the thread pools.
+def gated(entry: Entry, limit: float, found: dict[str, Any]) -> dict[str, Any]:
+    """An entry with what its parity check found.
 
     In a timed run an engine may leave the reference only at a tie: where the two likeliest
     tokens are closer than two logprobs that are each off by the tolerance.
     """
-    return [
-        gated(Entry(found["engine"], found["engine"], pool=pool), parity["tolerance"], found)
-        for found in parity["engines"]
-    ]
-
-
-def gated(entry: Entry, limit: float, found: dict[str, Any]) -> dict[str, Any]:
-    """An entry with what its parity check found."""
     return entry.to_dict() | {
         "tolerance": 2 * limit,
         "dtype": found["dtype"],
@@ -123,21 +90,21 @@ def choose_requests(count: int | None) -> list[Any] | None:
 
 def run_parity_job(job: dict[str, Any]) -> dict[str, Any]:
     """The worker's side."""
-    from airust.bench.progress import tell
+    from airust.bench.own_server import served, told_settings
     from airust.engines.parity import run_parity
 
     engines = job["engines"]
-
-    def on_progress(what: str, done: int, total: int) -> None:
-        place = engines.index(what) + 1 if what in engines else 0
-        tell(Path(job["progress"]), "parity", (place + done / total) / (len(engines) + 1), what)
-
-    report = run_parity(
-        Path(job["model"]),
-        engines,
-        prompts=choose_requests(job["prompts"]),
-        new_tokens=job["new_tokens"],
-        tolerance=job.get("tolerance", EXACT),
-        on_progress=on_progress if "progress" in job else None,
-    ).to_dict()
+    with served(job) as (where, _):
+        report = run_parity(
+            Path(job["model"]),
+            engines,
+            prompts=choose_requests(job["prompts"]),
+            new_tokens=job["new_tokens"],
+            tolerance=job["tolerance"],
+            options={engine: where for engine in engines},
+        ).to_dict()
+    if job["serve"]:
+        for found in report["engines"]:
+            found["settings"] = told_settings(found["settings"] or {}, job["serve"])
+            found["dtype"] = found["settings"]["dtype"]
     return report | {"model": Path(job["model"]).name}  # no path of this machine

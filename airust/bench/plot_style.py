@@ -22,7 +22,8 @@ ENGINE_COLOURS = {
     "llamacpp": GREEN,
     "candle": PURPLE,
 }
-SPARE_COLOURS = (SKY, YELLOW, BLACK)
+# Engines of others and those with options; the last three are Tol's (2021).
+SPARE_COLOURS = (SKY, YELLOW, BLACK, "#882255", "#44AA99", "#999933")
 WIDTH = 10.0  # inches; 120 dots an inch make 1200 pixels
 DPI = 120
 THOUSANDS = FuncFormatter(lambda x, _: f"{x:,g}")

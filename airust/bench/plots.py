@@ -178,7 +178,7 @@ def _overview_title(results: Results) -> str:
     size = f"{parameters / 1e6:.1f}M" if parameters >= 1e5 else f"{parameters:,}"
     return (
         f"One GPT of {size} parameters, {passed} of {len(found)} engines at proven parity, "
-        f"{results['parameters']['threads']} CPU cores"
+        f"{results['parameters']['cores']} CPU cores"
     )
 
 

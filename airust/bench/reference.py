@@ -7,6 +7,7 @@ engine, our own included.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,24 @@ def answer_workload(model: Path, workload: Workload) -> list[dict[str, Any]]:
             margins = [answer.margin(position) for position in range(count)]
             found[number] = {"token_ids": answer.tokens, "margins": margins}
     return [found[number] for number in range(len(workload.prompts))]
+
+
+def answer_prompts(
+    model: Path, prompts: Sequence[Sequence[int]], count: int
+) -> list[dict[str, Any]]:
+    """Greedy tokens and margins for each prompt of token ids.
+
+    Raises:
+        UserError: the model cannot be read.
+    """
+    from airust.engines.parity import reference_answers
+    from airust.gpt.checkpoint import load_model
+
+    answers = reference_answers(load_model(model), [list(p) for p in prompts], count)
+    return [
+        {"token_ids": answer.tokens, "margins": [answer.margin(i) for i in range(count)]}
+        for answer in answers
+    ]
 
 
 def _by_length(workload: Workload) -> dict[int, list[int]]:

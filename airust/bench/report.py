@@ -1,10 +1,10 @@
-"""One call makes a report: papermill runs the notebook, and what it found becomes files.
+"""One call makes a report: papermill runs a notebook, and what it found becomes files.
 
     out/report.ipynb    the executed notebook
     out/report.html     the same as one file that needs no network
     out/summary.md      the figures on one page
-    out/results.json    everything, machine-readable
-    out/launches.jsonl  one raw record a launch, written as it comes
+    out/results.json    everything, machine-readable, with a published schema
+    out/raw.jsonl       every record, written as it comes
     out/figures/*.png
 
 A notebook that fails leaves what it had found so far, with the reason in results.json.
@@ -14,27 +14,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from airust.bench.html import write_html
-from airust.bench.learning import read_others
+from airust.bench.kinds import MEASURE, PROGRESS_FILE, make_plan, measurement
 from airust.bench.notebook import NotebookFailure, run_notebook
-from airust.bench.parameters import Parameters
-from airust.bench.progress import Progress, watched
-from airust.bench.session import (
-    LAUNCHES_FILE,
-    PROGRESS_FILE,
-    RESULTS_FILE,
-    choose_engines,
-)
-from airust.bench.tables import summary
-from airust.gpt.checkpoint import write_atomic, write_json
+from airust.bench.pace import Status
+from airust.bench.progress import watched
+from airust.bench.run_folder import RAW_FILE, RESULTS_FILE, SCRATCH, SUMMARY_FILE
+from airust.gpt.checkpoint import write_json, write_text
 from airust.types import AirustError, UserError
-
-NAME = "engine_benchmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,59 +54,53 @@ class ReportPaths:
     @property
     def summary(self) -> Path:
         """The figures on one page of Markdown."""
-        return self.folder / "summary.md"
-
-    @property
-    def overview(self) -> Path:
-        """The report in one picture."""
-        return self.folder / "figures" / "overview.png"
+        return self.folder / SUMMARY_FILE
 
 
 def run_report(
-    model: Path,
+    name: str,
     out: Path,
-    engines: Sequence[str] | None = None,
     parameters: dict[str, Any] | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Callable[[Status], None] = lambda _: None,
+    resume: bool = False,
     template: Path | None = None,
 ) -> ReportPaths:
-    """Run the benchmark notebook on a model.
+    """Run a report's notebook.
 
     Args:
-        engines: None for every engine that is installed.
-        parameters: further parameters of the notebook by name, for instance ``{"launches": 5}``.
-        progress: called from another thread whenever something was done.
-        template: a notebook other than the benchmark's own.
+        name: a notebook of notebooks/reports, such as ``engine_comparison``.
+        parameters: of the notebook, by name, for instance ``{"launches": 5}``.
+        progress: called from another thread whenever something begins.
+        resume: go on with what ``out`` holds, rather than begin anew.
+        template: another notebook with the same parameters.
 
     Raises:
-        UserError: a parameter is unknown or does not fit, an engine is unknown, there is no
-            model, or ``out`` cannot be written.
+        UserError: a parameter is unknown or does not fit, or ``out`` cannot be written.
         AirustError: the notebook failed; its partial result is in ``out``.
     """
-    notebook = template or find_notebook()
-    values = {
-        "model": _short(model),
-        "out": _short(out),
-        "engines": None if engines is None else list(engines),
-    } | _further(parameters or {})
-    _check(values)
-    paths = ReportPaths(out)
-    _prepare(paths)
+    given = parameters or {}
+    if "out" in given:
+        raise UserError("out is not given as a parameter but as an argument of its own.")
+    values = given | {"out": short_path(out)}
+    kind = measurement(name)
+    make_plan(kind, {key: value for key, value in values.items() if key != MEASURE})
+    notebook, paths = template or find_notebook(name), ReportPaths(out)
+    _prepare(paths, keep=resume or not values.get(MEASURE, True))
     with watched(out / PROGRESS_FILE, progress):
         try:
             run_notebook(notebook, paths.notebook, values)
         except NotebookFailure as failure:
             _keep_partial(paths, str(failure))
-            kind = UserError if failure.user_error else AirustError
-            raise kind(f"The report failed: {failure} What was found is in '{out}'.") from failure
+            error = UserError if failure.user_error else AirustError
+            raise error(f"The report failed: {failure} What was found is in '{out}'.") from failure
         except KeyboardInterrupt:
             _keep_partial(paths, "It was stopped.")
             raise
-    _finish(paths)
+    write_html(paths.notebook, paths.html)
     return paths
 
 
-def find_notebook(name: str = NAME) -> Path:
+def find_notebook(name: str) -> Path:
     """The notebook of a report: in the repository, or beside this file in an installed package.
 
     Raises:
@@ -127,7 +114,7 @@ def find_notebook(name: str = NAME) -> Path:
     raise AirustError(f"The notebook {name}.ipynb is missing from this installation.")
 
 
-def _short(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as it goes into the report: relative where it can be, so that it names no machine."""
     try:
         return path.resolve().relative_to(Path.cwd().resolve()).as_posix()
@@ -135,46 +122,20 @@ def _short(path: Path) -> str:
         return str(path)
 
 
-def _further(parameters: dict[str, Any]) -> dict[str, Any]:
-    taken = {"model", "out", "engines"} & set(parameters)
-    if taken:
-        raise UserError(f"{min(taken)} is not given as a parameter but as an argument of its own.")
-    return parameters
-
-
-def _check(values: dict[str, Any]) -> None:
-    """Refuse before anything is written what the notebook would fail on."""
-    known = Parameters.__dataclass_fields__
-    for name in values:
-        if name not in known:
-            raise UserError(f"Unknown parameter '{name}'; the report knows: {', '.join(known)}.")
-    try:
-        given = Parameters(**values)
-        given.spec()
-    except TypeError as error:
-        raise UserError(f"A parameter has the wrong type: {error}.") from error
-    choose_engines(given.engines)
-    read_others(given.compare)
-
-
-def _prepare(paths: ReportPaths) -> None:
+def _prepare(paths: ReportPaths, keep: bool) -> None:
     """Make the folder and take away what an earlier report left there."""
     try:
         paths.folder.mkdir(parents=True, exist_ok=True)
-        for name in (LAUNCHES_FILE, PROGRESS_FILE):
-            (paths.folder / name).unlink(missing_ok=True)
+        (paths.folder / PROGRESS_FILE).unlink(missing_ok=True)
         for path in (paths.notebook, paths.html, paths.results, paths.summary):
             path.unlink(missing_ok=True)
         for figure in (paths.folder / "figures").glob("*.png"):
             figure.unlink()
+        if not keep:
+            (paths.folder / RAW_FILE).unlink(missing_ok=True)
+            shutil.rmtree(paths.folder / SCRATCH, ignore_errors=True)
     except OSError as error:
         raise UserError(f"Cannot write to '{paths.folder}': {error.strerror or error}.") from error
-
-
-def _finish(paths: ReportPaths) -> None:
-    results = json.loads(paths.results.read_text("utf-8"))
-    write_atomic(paths.summary, lambda p: p.write_text(summary(results), "utf-8"))
-    write_html(paths.notebook, paths.html)
 
 
 def _keep_partial(paths: ReportPaths, reason: str) -> None:
@@ -185,6 +146,8 @@ def _keep_partial(paths: ReportPaths, reason: str) -> None:
     with contextlib.suppress(UserError):  # a full disk must not hide the reason
         write_json(paths.results, results | {"error": reason})
         text = f"# This report is not complete\n\n{reason}\n"
-        write_atomic(paths.summary, lambda p: p.write_text(text, "utf-8"))
+        with contextlib.suppress(OSError):
+            text += f"\n{paths.summary.read_text('utf-8')}"
+        write_text(paths.summary, text)
         if paths.notebook.is_file():
             write_html(paths.notebook, paths.html)

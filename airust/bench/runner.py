@@ -7,24 +7,25 @@ A/A pair): the difference between the two is what the method cannot see through.
 
 from __future__ import annotations
 
-import json
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from airust.bench.child import run_worker
 from airust.bench.contention import HostActivity
-from airust.bench.measure import Answer, BatchResult, StepResult, step_values
+from airust.bench.measure import Answer, BatchResult, StepResult, slow_down, step_values
+from airust.bench.statistics import warm_up
 from airust.bench.verify import Reference, check_answer, count_checks
 from airust.bench.workload import Workload, read_step
 from airust.gpt.tokenizer import Tokenizer
 
 AA_SUFFIX = " (A/A)"
 LAUNCH_TIMEOUT_S = 180.0
+SLOWED = 1.5  # times; a longer cache alone slows less at these lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-3  # margin up to which leaving the reference counts as a tie
     pool: int | None = None  # size of every thread pool; None leaves it to the engine
+    serve: str | None = None  # the engine behind a server of our own that this one asks
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -60,15 +62,6 @@ def with_aa_pair(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     return (*entries, replace(entries[0], label=entries[0].label + AA_SUFFIX))
 
 
-def schedule(entries: Sequence[Entry], launches: int, seed: int) -> list[tuple[int, Entry]]:
-    """(block, entry) in the order of the run: each block a random order of all entries."""
-    rng = random.Random(seed)
-    order = []
-    for block in range(launches):
-        order += [(block, entry) for entry in rng.sample(list(entries), len(entries))]
-    return order
-
-
 @dataclass(frozen=True, slots=True)
 class Bench:
     """Everything that the launches of one run share."""
@@ -79,20 +72,6 @@ class Bench:
     tokenizer: Tokenizer
     settings: RunSettings
 
-    def run(
-        self, entries: Sequence[Entry], raw: Path, progress: Callable[[float, str], None]
-    ) -> list[dict[str, Any]]:
-        """All launches; each record is appended to ``raw`` (JSON lines) as soon as it is there."""
-        order = schedule(entries, self.settings.launches, self.settings.seed)
-        records = []
-        for number, (block, entry) in enumerate(order):
-            progress(number / len(order), entry.label)
-            record = {"block": block, "order": number} | self.launch(entry)
-            records.append(record)
-            with raw.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        return records
-
     def launch(self, entry: Entry) -> dict[str, Any]:
         """One launch as a record: what was measured, whether the output was right, values."""
         job = {
@@ -102,6 +81,7 @@ class Bench:
             "options": entry.options,
             "threads": self.settings.threads,
             "pool": entry.pool,
+            "serve": entry.serve,
             "workload": self.workload.to_dict(),
             "seconds": self.settings.seconds,
         }
@@ -118,11 +98,14 @@ class Bench:
             "checks": checks,
             "steps": [_compact(step) for step in steps],
             "values": {},
+            "warm_up": {},
+            "marks": _marks(steps),
         }
         if not record["error"] and checks["wrong"]:
             record["error"] = f"{checks['wrong']} wrong answers, the first: {checks['first_wrong']}"
         if not record["error"]:
-            record["values"] = _values(steps, result, self.workload.spec.streams)
+            values = _values(steps, result, self.workload.spec.streams)
+            record["values"], record["warm_up"] = settled(values)
         return record
 
     def _checks(self, steps: list[dict[str, Any]], tolerance: float) -> Iterator[Any]:
@@ -157,6 +140,43 @@ def _values(
             if f"{name}_{few}" in values:
                 values[f"{name}_{count}"] = values[f"{name}_{few}"]
     return values
+
+
+def settled(
+    values: Mapping[str, Sequence[float]],
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """The repeats without those in which something still warmed up, and how many those were.
+
+    One repeat of every point came before these; this finds what it did not warm.
+    """
+    kept, dropped = {}, {}
+    for name, repeats in values.items():
+        slower = name.startswith(("ttft", "cpu_", "load", "memory"))
+        count = warm_up(list(repeats) if slower else [1 / value for value in repeats])
+        kept[name] = list(repeats[count:])
+        if count:
+            dropped[name] = count
+    return kept, dropped
+
+
+def _marks(steps: Sequence[dict[str, Any]]) -> list[str]:
+    """What a reader has to know of a launch; it stays among the others."""
+    alone = [_step_result(s).batches[-1] for s in steps if _decodes_alone(s["step"])]
+    found = [x for batch in alone if (x := slow_down(batch.answers[0])) is not None]
+    marks = []
+    if found and median(found) > SLOWED:
+        marks.append(
+            f"a token took {median(found):.2f} times as long in the second half of an answer"
+        )
+    seconds = [batch.seconds for batch in alone]
+    half = len(seconds) // 2
+    if half and (later := median(seconds[-half:]) / median(seconds[:half])) > SLOWED:
+        marks.append(f"an answer took {later:.2f} times as long at the end of the launch")
+    return marks
+
+
+def _decodes_alone(step: dict[str, Any]) -> bool:
+    return step["kind"] == "decode" and step["streams"] == 1 and not step["warmup"]
 
 
 def _step_result(values: dict[str, Any]) -> StepResult:

@@ -57,6 +57,24 @@ class Interval:
         return asdict(self)
 
 
+def warm_up(seconds: Sequence[float]) -> int:
+    """How many repeats at the beginning of a launch still warmed something up.
+
+    Those that lie above the upper fence of the rest (third quartile and 1.5 interquartile ranges,
+    Tukey 1977), one after another from the first, at most half of all. Slow repeats later are no
+    warm-up and stay.
+
+    >>> warm_up([9.0, 4.0, 1.0, 1.1, 1.0, 1.1, 1.0]), warm_up([1.0, 1.1, 9.0, 1.0])
+    (2, 0)
+    """
+    for count in range(len(seconds) // 2):
+        first, third = np.quantile(seconds[count + 1 :], (0.25, 0.75))
+        # Equal repeats have no spread; a hundredth is none either.
+        if seconds[count] <= third + max(1.5 * (third - first), 0.01 * third):
+            return count
+    return len(seconds) // 2
+
+
 def launch_value(repeats: Sequence[float]) -> float:
     """The median of one launch's repeats: one slow repeat does not move it.
 

@@ -67,16 +67,15 @@ def _facts(what: str, rows: Iterable[Sequence[str]]) -> str:
 
 
 def host(results: Results) -> str:
-    """Machine, versions, thread settings."""
-    found, threads = results["host"], results["parameters"]["threads"]
+    """Machine, versions, cores."""
+    found, cores = results["host"], results["parameters"]["cores"]
     rows = [
         ("processor", found["cpu"]),
-        ("cores used by every engine", f"{threads} of {found['cores_usable']}"),
+        ("cores used by every engine", f"{cores} of {found['cores_usable']}"),
         ("memory", f"{number(found['memory_bytes'] / 1e9)} GB"),
         ("operating system", found["os"]),
         ("Python", found["python"]),
         *((name, version) for name, version in results["versions"].items()),
-        *((f"`{name}`", value) for name, value in results["threads"].items()),
     ]
     return _facts("host", rows)
 
@@ -111,6 +110,7 @@ def ceilings(results: Results) -> str:
         ),
         ("matrix product, float32", f"{number(found['matmul_fp32'])} GFLOP/s"),
         ("matrix product, bfloat16", f"{number(found['matmul_bf16'])} GFLOP/s"),
+        ("matrix product, int8", f"{number(found['matmul_int8'])} GOP/s"),
     ]
     return _facts(f"ceiling with {found['threads']} threads", rows)
 
@@ -175,26 +175,39 @@ def metric_table(results: Results, key: str) -> str:
 
 def metric_rows(results: Results, key: str) -> list[list[str]]:
     """An engine a row: name, estimate, interval, launches, ratio, verdict, share of the ceiling."""
-    metric, share = _metric(results, key), results.get("shares", {}).get(key, {})
+    share = results.get("shares", {}).get(key, {})
     found = results.get("summary", {}).get(key, {"engines": {}, "ratios": {}})
+    return [
+        [*row, percent(share[row[0]]["share"]) if row[0] in share else NOTHING]
+        for row in summary_rows(found, _metric(results, key))
+    ]
+
+
+def summary_rows(found: dict[str, Any], metric: Metric) -> list[list[str]]:
+    """A label a row: name, estimate, interval, launches, ratio, verdict."""
     return [
         [
             label,
             number(value["estimate"] * metric.scale),
-            _range(value, metric.scale),
+            interval(value, metric.scale),
             str(value["launches"]),
             *_ratio(found["ratios"].get(label), metric),
-            percent(share[label]["share"]) if label in share else NOTHING,
         ]
         for label, value in found["engines"].items()
     ]
+
+
+def is_twin(label: str) -> bool:
+    """It is the A/A control."""
+    return label.endswith(AA_SUFFIX)
 
 
 def _metric(results: Results, key: str) -> Metric:
     return next(m for m in metrics(results["parameters"]["streams"]) if m.key == key)
 
 
-def _range(value: dict[str, Any], scale: float = 1) -> str:
+def interval(value: dict[str, Any], scale: float = 1) -> str:
+    """The ends of a 95% interval."""
     if value["low"] is None:
         return NOTHING
     if value["high"] > TOO_WIDE * value["low"]:
@@ -208,34 +221,13 @@ def _ratio(value: dict[str, Any] | None, metric: Metric) -> tuple[str, str]:
     words = {"higher": ("better", "worse"), "lower": ("worse", "better")}
     found = value["verdict"]
     word = words[found][not metric.higher_is_better] if found in words else found
-    return f"{number(value['estimate'])}x ({_range(value)})", word
+    return f"{number(value['estimate'])}x ({interval(value)})", word
 
 
 def _band(band: float | None) -> str:
     if band is None:
         return "No A/A pair was measured: ratios carry no verdict."
     return f"The same engine against itself differed by a factor of up to {band:.3f} in a block."
-
-
-def workload(results: Results) -> str:
-    """What every launch works through, and what all launches came to."""
-    given, launches = results["parameters"], results["launches"]
-    checked = {
-        status: sum(launch["checks"][status] for launch in launches)
-        for status in ("exact", "tied", "wrong")
-    }
-    rows = [
-        ("launches", f"{len(launches)}, {given['launches']} an engine"),
-        ("prompt", f"{given['prompt_tokens']} tokens"),
-        ("long prompt", f"{given['prefill_tokens']} tokens"),
-        ("answer", f"{given['new_tokens']} tokens, greedy"),
-        ("repeats within a launch", f"up to {given['repeats']}, after one warm-up"),
-        ("answers equal to the reference", f"{checked['exact']:,}"),
-        ("answers that left it at a tie", f"{checked['tied']:,}"),
-        ("wrong answers", f"{checked['wrong']:,}"),
-        ("SHA-256 of the prompts", f"`{results['workload_sha256']}`"),
-    ]
-    return _facts("workload", rows)
 
 
 def engine_settings(results: Results) -> str:
@@ -246,6 +238,22 @@ def engine_settings(results: Results) -> str:
         if entry.get("settings") and not entry["label"].endswith(AA_SUFFIX)
     ]
     return table(("engine", "loaded with"), rows, ":--")
+
+
+def jobs(results: Results) -> str:
+    """Where the launches were made, if on a cluster, and which job was lost and made again."""
+    rows = [
+        (
+            job["label"],
+            job["machine"],
+            str(job["attempts"]),
+            "; ".join(
+                [*(f"lost: {reason}" for reason in job["lost"]), *filter(None, [job["error"]])]
+            ),
+        )
+        for job in results["jobs"]
+    ]
+    return table(("job", "machine", "attempts", "what happened"), rows, ":--") if rows else ""
 
 
 def command(results: Results) -> str:
@@ -367,68 +375,3 @@ def _weakest(found: dict[str, Any]) -> Iterable[str]:
     ]
     header = ("weakest relations", "language", "n", "exact match", "majority baseline")
     return [table(header, rows)]
-
-
-def limitations(results: Results) -> str:
-    """What these figures do not say."""
-    given = results["parameters"]
-    launches = [record for record in results.get("launches", [])]
-    steal = max((record["steal_share"] for record in launches), default=0.0)
-    load = max((record["load_average"] for record in launches), default=0.0)
-    points = [
-        f"One model of {results['model']['parameters']:,} parameters on one host: other sizes rank "
-        "the engines differently, above all where the weights leave the caches.",
-        f"{given['launches']} launches an engine: the intervals are wide on purpose, and a small "
-        "difference may go unseen.",
-        f"Prompts of {given['prompt_tokens']} and {given['prefill_tokens']} tokens, answers of "
-        f"{given['new_tokens']}, greedy, all requests of a batch submitted at once. Arrivals over "
-        "time, long contexts and sampling were not measured.",
-        "No two prompts share a beginning: prefix caches are on but find nothing to reuse.",
-        "Load time includes the import of the engine's library, with the files in the page cache.",
-        "Peak memory is that of the whole process, Python and libraries included.",
-        f"Other work on the host: the load average reached {number(load)} and at most "
-        f"{percent(steal)} of processor time was stolen by the hypervisor during a launch. "
-        "No launch was discarded for it.",
-    ]
-    return "\n".join(f"- {point}" for point in points)
-
-
-def headline(results: Results) -> str:
-    """The report in a few sentences."""
-    timed = results.get("summary", {})
-    found = results["parity"]["engines"]
-    passed = [entry["engine"] for entry in found if entry["passed"]]
-    total = len(found)
-    lines = [f"**{len(passed)} of {total}** engines passed parity with the reference"]
-    lines[0] += f": {', '.join(passed)}." if passed else "."
-    for metric in metrics(results["parameters"]["streams"]):
-        engines = timed.get(metric.key, {}).get("engines", {})
-        if metric.key.startswith("decode_") and engines:
-            named = {e: value for e, value in engines.items() if not e.endswith(AA_SUFFIX)}
-            best = max(named, key=lambda label: float(named[label]["estimate"]))
-            lines.append(
-                f"{metric.title}: **{best}** has the highest estimate, "
-                f"{number(named[best]['estimate'])} tokens/s ({_range(named[best])})."
-            )
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def summary(results: Results) -> str:
-    """summary.md: the whole report in one page of Markdown."""
-    parts = [
-        f"# Engine benchmark: {results['model']['name']}",
-        f"{results['created']} · {results['host']['cpu']} · "
-        f"{results['parameters']['threads']} cores · {results['model']['parameters']:,} parameters",
-        headline(results),
-        "![Overview](figures/overview.png)",
-        "## Parity",
-        parity(results),
-        not_timed(results),
-        engine_settings(results),
-    ]
-    parts.append("## Figures")
-    parts += [metric_table(results, m.key) for m in metrics(results["parameters"]["streams"])]
-    parts += ["## Ceilings", ceilings(results), "## Training and evaluation", training(results)]
-    parts += [evaluation(results), "## Limitations", limitations(results)]
-    parts += ["## Again", command(results)]
-    return "\n\n".join(parts) + "\n"

@@ -21,6 +21,7 @@ from typing import Any
 
 from airust.bench.contention import reasons, usual_times
 from airust.bench.runner import Entry
+from airust.engines.registry import parse_spec, write_spec
 
 OUTLINE_STREAMS = 16  # a sweep looks at no more streams at once
 WORTHWHILE = 1.03  # times the default's rate
@@ -49,6 +50,10 @@ KNOBS = {
 
 def fitted(entry: Entry, streams: int, context: int) -> Entry:
     """The entry with room for so many requests of so many tokens; its own options win."""
+    if entry.serve is not None:
+        name, options = parse_spec(entry.serve)
+        behind = fitted(Entry(name, name, options), streams, context)
+        return replace(entry, serve=write_spec(name, behind.options))
     knobs = KNOBS.get(entry.engine, Knobs())
     sizes = {knobs.room: streams, knobs.context: context}
     wanted = {option: size for option, size in sizes.items() if option is not None}

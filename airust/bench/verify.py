@@ -5,6 +5,8 @@ The reference is torch in float32, greedy, on the same prompts. An answer is
 * ``exact``: the same tokens (the same text, where an engine tells no token ids);
 * ``tied``: it leaves the reference where the reference's two likeliest tokens are closer than the
   engine's known error, which rounding may decide either way;
+* ``unverified``: nothing to compare it with (``serve_bench``);
+* ``failed``: there was none; under load that may happen (``serve_bench``);
 * ``wrong``: anything else, also a token count that does not hold, a prompt counted otherwise, or
   a prompt served from a prefix cache.
 
@@ -23,7 +25,7 @@ from airust.bench.workload import HEADER_TOKENS, Prompt
 if TYPE_CHECKING:
     from airust.gpt.tokenizer import Tokenizer
 
-Status = Literal["exact", "tied", "wrong"]
+Status = Literal["exact", "tied", "wrong", "unverified", "failed"]
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 NO_TIE = float("inf")
 
@@ -50,14 +52,19 @@ def check_answer(
     reference: Reference,
     tokenizer: Tokenizer,
     tolerance: float,
+    shared: bool = False,
 ) -> Check:
-    """Compare one answer (``measure.Answer`` as a dict) with the reference."""
+    """Compare one answer (``measure.Answer`` as a dict) with the reference.
+
+    Args:
+        shared: the prompts share beginnings, so that a prefix cache may have served them.
+    """
     wanted, counted = answer["wanted_tokens"], answer["prompt_tokens"]
     if answer["error"]:
         return Check("wrong", f"it failed: {answer['error']}")
     if counted != len(prompt.token_ids):
         return Check("wrong", f"it counted {counted} prompt tokens, not {len(prompt.token_ids)}")
-    if answer["cached_tokens"] > HEADER_TOKENS:
+    if answer["cached_tokens"] > HEADER_TOKENS and not shared:
         return Check("wrong", f"{answer['cached_tokens']} prompt tokens came from a prefix cache")
     if answer["tokens"] != wanted:
         return Check("wrong", f"it gave {answer['tokens']} tokens where {wanted} were asked for")

@@ -14,10 +14,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airust.bench.host import memory_bytes, peak_memory_bytes, thread_settings
 from airust.types import AirustError
+
+if TYPE_CHECKING:
+    from airust.engines.base import Engine
 
 
 def main() -> int:
@@ -59,28 +62,35 @@ def _use_cores(count: int) -> None:
 def launch(job: dict[str, Any]) -> dict[str, Any]:
     """Load an engine and time the workload."""
     from airust.bench.measure import run_workload
+    from airust.bench.own_server import cpu_clock, served, told_settings
     from airust.bench.workload import Workload
-    from airust.engines.registry import load_engine
 
     workload = Workload.from_dict(job["workload"])
     before = memory_bytes()
     start = time.perf_counter()
-    engine = load_engine(job["engine"], job["model"], **job["options"])
-    result: dict[str, Any] = {
-        "error": None,
-        "load_s": time.perf_counter() - start,
-        "memory_before_bytes": before,
-        "memory_loaded_bytes": memory_bytes(),
-        "settings": engine.settings,
-        "batching": engine.capabilities.batching,
-    }
-    with engine:
-        steps = run_workload(engine, workload, job["seconds"])
+    with served(job) as (where, server), _load(job, where) as engine:
+        result: dict[str, Any] = {
+            "error": None,
+            "load_s": time.perf_counter() - start,
+            "memory_before_bytes": before,
+            "memory_loaded_bytes": memory_bytes(),
+            "settings": told_settings(engine.settings, job.get("serve")),
+            "batching": engine.capabilities.batching,
+        }
+        clock = cpu_clock(server)
+        steps = run_workload(engine, workload, job["seconds"], clock)
         result["steps"] = [step.to_dict() for step in steps]
-        result["peak_memory_bytes"] = peak_memory_bytes()
-        result["cpu_s"] = time.process_time()
+        behind = peak_memory_bytes(server) if server else 0
+        result["peak_memory_bytes"] = peak_memory_bytes() + behind
+        result["cpu_s"] = clock()
         result["threads"] = thread_settings()
     return result
+
+
+def _load(job: dict[str, Any], where: dict[str, Any]) -> Engine:
+    from airust.engines.registry import load_engine
+
+    return load_engine(job["engine"], job["model"], **job["options"], **where)
 
 
 def reference(job: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +116,55 @@ def ceilings(job: dict[str, Any]) -> dict[str, Any]:
     return {"error": None, "ceilings": measure(job["working_sets"]).to_dict()}
 
 
-JOBS = {"launch": launch, "reference": reference, "parity": parity, "ceilings": ceilings}
+def continued(job: dict[str, Any]) -> dict[str, Any]:
+    """The reference's greedy answers to given prompts."""
+    from airust.bench.reference import answer_prompts
+
+    return {
+        "error": None,
+        "answers": answer_prompts(Path(job["model"]), job["prompts"], job["count"]),
+    }
+
+
+def serve(job: dict[str, Any]) -> dict[str, Any]:
+    """One launch of one server."""
+    from airust.bench import serve_worker
+
+    return serve_worker.run_job(job)
+
+
+def agreement(job: dict[str, Any]) -> dict[str, Any]:
+    """A server seen by our client and by guidellm."""
+    from airust.bench import guidellm
+
+    return guidellm.run_job(job)
+
+
+def train(job: dict[str, Any]) -> dict[str, Any]:
+    """One launch of training."""
+    from airust.bench import train_worker
+
+    return train_worker.run_job(job)
+
+
+def quality(job: dict[str, Any]) -> dict[str, Any]:
+    """How good one engine's answers are."""
+    from airust.bench import quality
+
+    return quality.run_job(job)
+
+
+JOBS = {
+    "quality": quality,
+    "train": train,
+    "launch": launch,
+    "reference": reference,
+    "continue": continued,
+    "parity": parity,
+    "ceilings": ceilings,
+    "serve": serve,
+    "agreement": agreement,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -82,6 +82,7 @@ def _last_part(path: str) -> str:
 
 
 def _serve(settings: Settings) -> None:
+    from airust.gpt.memory import share_heaps
     from airust.serving.app import create_app
     from airust.serving.server import check_exposure, serve
 
@@ -91,6 +92,7 @@ def _serve(settings: Settings) -> None:
             "`airust serve --engine dummy` serves an echo."
         )
     check_exposure(settings)  # before minutes of loading
+    share_heaps()
     with contextlib.ExitStack() as stack:
         engines: dict[str, Engine] = {}
         for model in settings.models:

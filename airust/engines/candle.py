@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from airust import __version__
 from airust.engines.base import Capabilities, ScoredToken, take_options
 from airust.engines.constraint import Constraint, Grammars
 from airust.engines.model_files import find_model
@@ -35,6 +36,7 @@ from airust.gpt.sampling import Adjustments, Dice, choose, top_logprobs
 from airust.gpt.text import token_text
 from airust.types import (
     EngineError,
+    EngineUnavailableError,
     FinishReason,
     Request,
     SamplingParams,
@@ -103,6 +105,11 @@ class CandleEngine(WorkerEngine[Prepared]):
         tokenizer = ModelTokenizer.load(path)
         import airust_candle
 
+        if airust_candle.__version__ != __version__:
+            raise EngineUnavailableError(
+                f"The candle engine was built for airust {airust_candle.__version__} but this is "
+                f"airust {__version__}; build it again with: make candle"
+            )
         try:
             loaded = airust_candle.Model.load(path, dtype, threads)
         except ValueError as error:

@@ -147,7 +147,10 @@ BUILT_INS: dict[str, BuiltIn] = {
         libraries={"airust_candle": "airust-candle"},
         install="make candle",
         description="our own model in Rust, on candle",
-        formats="safetensors folder, hub name",
+        formats=(
+            "safetensors folder or hub name of Llama, Mistral, Qwen2, Qwen3, Phi-3, Gemma 2, "
+            "SmolLM3, Qwen3-MoE"
+        ),
         capabilities=Capabilities(
             raw_prompt=True,
             token_ids=True,

@@ -1,20 +1,21 @@
 """For engines whose library answers one request per call: each call runs in one of N threads.
 
 ``WorkerEngine`` queues requests, times them, and sees to it that each ends with exactly one
-DoneEvent or ErrorEvent, also when it is cancelled while it waits. A subclass implements
+DoneEvent or ErrorEvent; one that is cancelled while it waits ends at once, in the thread that
+cancels it. A subclass implements
 ``prepare`` (refuse, tokenise; in the caller's thread) and ``answer`` (generate; in a worker).
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 import time
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from airust.engines.base import Engine, EngineStats, EventCallback
@@ -155,53 +156,70 @@ class _Pool:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._queue: queue.SimpleQueue[tuple[Job, Callable[[], Outcome]] | None]
-        self._queue = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        # Re-entrant, because the garbage collector may call `stop` in any thread at any moment.
+        self._changed = threading.Condition(threading.RLock())
         self._threads: list[threading.Thread] = []
-        self._jobs: set[Job] = set()  # queued or running
-        self._running = self._waiting = self._generated = 0
+        self._waiting: dict[Job, Callable[[], Outcome]] = {}  # in the order of arrival
+        self._answered: set[Job] = set()  # until their last event has been delivered
+        self._running = self._generated = 0
+        self._stopped = False
 
     def stats(self) -> EngineStats:
-        with self._lock:
-            return EngineStats(self._running, self._waiting, generated_tokens=self._generated)
+        with self._changed:
+            waiting = len(self._waiting)
+            return EngineStats(self._running, waiting, generated_tokens=self._generated)
 
     def put(self, job: Job, answer: Callable[[], Outcome]) -> None:
-        with self._lock:
-            self._jobs.add(job)
-            self._waiting += 1
-            if len(self._threads) < min(self._workers, len(self._jobs)):
+        with self._changed:
+            self._waiting[job] = answer
+            job.on_cancel(partial(self._drop, job))
+            busy = len(self._waiting) + len(self._answered)
+            if len(self._threads) < min(self._workers, busy):
                 thread = threading.Thread(target=self._work, daemon=True, name="airust-engine")
                 self._threads.append(thread)
                 thread.start()
-            self._queue.put((job, answer))
+            self._changed.notify()
+
+    def _drop(self, job: Job) -> None:
+        """End a cancelled job that still waits, at once: its turn may be minutes away."""
+        with self._changed:
+            answer = self._waiting.pop(job, None)
+        if answer is not None:
+            job.end(job.run(answer))
+
+    def _take(self) -> tuple[Job, Callable[[], Outcome]] | None:
+        """The next job; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._stopped)
+            if not self._waiting:
+                return None
+            job = next(iter(self._waiting))
+            answer = self._waiting.pop(job)
+            self._answered.add(job)
+            self._running += 1
+            return job, answer
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (item := self._take()) is not None:
             job, answer = item
-            with self._lock:
-                self._waiting, self._running = self._waiting - 1, self._running + 1
             last = job.run(answer)
-            with self._lock:  # before the last event, after which nobody expects it to run
+            with self._changed:  # before the last event, after which nobody expects it to run
                 self._running -= 1
                 if isinstance(last, DoneEvent):
                     self._generated += last.usage.completion_tokens
             job.end(last)
-            with self._lock:
-                self._jobs.discard(job)
-            del (
-                item,
-                job,
-                answer,
-                last,
-            )  # they hold the engine, and the queue may stay empty for long
+            with self._changed:
+                self._answered.discard(job)
+            # They hold the engine, and there may be nothing to do for long.
+            del item, job, answer, last
 
     def stop(self) -> None:
-        with self._lock:
-            for job in self._jobs:
-                job.cancel()
-            for _ in self._threads:
-                self._queue.put(None)
+        with self._changed:
+            self._stopped = True
+            jobs = [*self._waiting, *self._answered]
+            self._changed.notify_all()
+        for job in jobs:
+            job.cancel()
         for thread in self._threads:
             with contextlib.suppress(RuntimeError):  # closed from within a callback
                 thread.join()

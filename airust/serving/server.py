@@ -13,12 +13,15 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from airust.serving import logs
+from airust.serving.protocol import CappedProtocol
 from airust.serving.service import Service
 from airust.settings import Settings
 from airust.types import UserError
@@ -43,24 +46,30 @@ def serve(app: FastAPI, settings: Settings, on_ready: Callable[[str], object]) -
     check_exposure(settings)
     logs.set_up(settings.log)
     with listen(settings) as sock:
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            lifespan="on",
-            timeout_keep_alive=settings.server.idle_timeout_s,
-            timeout_graceful_shutdown=int(LAST_WORDS_S) + 1,
-            ws_max_size=settings.websocket.max_frame_bytes,
-            h11_max_incomplete_event_size=settings.server.max_header_bytes,
-        )
+        config = config_of(app, settings)
         service: Service = app.state.service
         host, port = sock.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         server = DrainingServer(config, service, lambda: on_ready(f"http://{shown}:{port}"))
         server.run(sockets=[sock])
+
+
+def config_of(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn runs an app."""
+    protocol: Any = partial(CappedProtocol, settings=settings.server)
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        timeout_keep_alive=settings.server.idle_timeout_s,
+        timeout_graceful_shutdown=int(LAST_WORDS_S) + 1,
+        ws_max_size=settings.websocket.max_frame_bytes,
+    )
 
 
 def check_exposure(settings: Settings) -> None:

@@ -1,10 +1,13 @@
-"""Made-up results with the structure of results.json, for tests that need no measurement."""
+"""Made-up results of one model, engines made for the tests, and checks that many reports share."""
 
 from __future__ import annotations
 
+import ast
+import json
+import os
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 
 from airust.bench import metrics
 from airust.bench.runner import AA_SUFFIX
+from airust.bench.tables import number
 
 STREAMS = (1, 4, 16)
 SPEED = {"torch": 1.0, "transformers": 0.3, "mistralrs": 0.9, "llamacpp": 1.5}
@@ -75,7 +79,7 @@ def make_parity(engine: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def results() -> dict[str, Any]:
-    """A whole results.json over four engines and an A/A pair."""
+    """What tables and figures about one model read: four engines and an A/A pair."""
     rng = random.Random(1)
     labels = [*SPEED, "torch" + AA_SUFFIX]
     launches = [make_launch(label, block, rng) for block in range(3) for label in labels]
@@ -88,6 +92,7 @@ def results() -> dict[str, Any]:
         "bandwidth": {"13000000": 52.0, "64000000": 20.0},
         "matmul_fp32": 370.0,
         "matmul_bf16": 2300.0,
+        "matmul_int8": 900.0,
     }
     found = metrics.summary(launches, labels, STREAMS, seed=0)
     steps = range(1, 1201)
@@ -96,7 +101,7 @@ def results() -> dict[str, Any]:
         "created": "2026-01-02T03:04:05+00:00",
         "command": "airust report --model runs/tiny --out reports/tiny",
         "parameters": {
-            "engines": list(SPEED), "launches": 3, "threads": 2, "streams": list(STREAMS),
+            "engines": list(SPEED), "launches": 3, "cores": 2, "streams": list(STREAMS),
             "prompt_tokens": 64, "prefill_tokens": 192, "new_tokens": 48, "repeats": 3,
         },
         "host": {
@@ -104,7 +109,6 @@ def results() -> dict[str, Any]:
             "memory_bytes": 24_000_000_000, "os": "Linux 6", "python": "3.11.9",
         },
         "versions": {"torch": "2.13.0", "mistralrs": "0.9.5"},
-        "threads": {"OMP_NUM_THREADS": "2"},
         "model": {
             "name": "tiny",
             "config": {
@@ -152,6 +156,69 @@ def results() -> dict[str, Any]:
             "perplexity": {"en": 7.21, "zh": 6.48},
         },
     }  # fmt: skip
+
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@pytest.fixture
+def parrots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Install the parrots as another package's engines; what children need on their path."""
+    source = ast.parse((PLUGINS / "parrots.py").read_text("utf-8"))
+    names = [node.name for node in source.body if isinstance(node, ast.ClassDef)]
+    site = tmp_path / "site"
+    info = site / "parrots-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parrots\nVersion: 1.0\n")
+    rows = [f"{name.lower()} = parrots:{name}" for name in names]
+    (info / "entry_points.txt").write_text("\n".join(["[airust.engines]", *rows]))
+    path = os.pathsep.join([str(site), str(PLUGINS), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    monkeypatch.setenv("PYTHONPATH", path)
+    return path
+
+
+NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?(?!\d|\.\d)")
+SCALES = (1.0, 1e3, 1e2, 1e-3, 1e-6, 1e-9)
+# Of the method, and the same in every report: 95% intervals, SHA-256, float32, TTFT's p50 ...
+METHOD = {"95", "256", "32", "16", "0", "1", "2", "50", "90", "99", "8"}
+
+
+def numbers(text: str) -> list[str]:
+    """Every number in a text."""
+    return NUMBER.findall(text)
+
+
+def _forms(value: Any) -> Iterator[str]:
+    """Every form in which a number of results.json may be shown, and numbers in its texts."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from numbers(str(key))
+            yield from _forms(child)
+    elif isinstance(value, list | tuple):
+        for child in value:
+            yield from _forms(child)
+    elif isinstance(value, str):
+        yield from numbers(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from (f"{value:,}", f"{value:g}", f"{value:,.0f}")
+        yield from (f"{abs(value):.{digits}f}" for digits in (1, 2, 3, 4))
+        for scale in SCALES:
+            yield from (number(abs(value) * scale), f"{abs(value) * scale:.0f}")
+        yield f"{100 * value:.1f}"
+
+
+@pytest.fixture(scope="session")
+def check_numbers() -> Callable[..., None]:
+    """Call it with words and results: every number of the words must come from the results."""
+
+    def check(text: str, results: dict[str, Any], derived: Iterable[str] = ()) -> None:
+        known = set(_forms(json.loads(json.dumps(results)))) | METHOD | set(derived)
+        unknown = [found for found in numbers(text) if found not in known]
+        assert unknown == []
+
+    return check
 
 
 class _Loaded(HTMLParser):

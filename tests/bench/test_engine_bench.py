@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,31 +24,16 @@ from airust.bench.pace import Status
 from airust.cli import build_app
 from airust.types import UserError
 
-PLUGINS = Path(__file__).parent / "plugins"
-SCHEMA = Path(engine_bench.__file__).with_name("results.schema.json")
+SCHEMA = Path(engine_bench.__file__).parent / "schemas" / "engines.json"
 PARROTS = (
     "Parrot", "Wrong", "Padded", "Miscounting", "Stalling", "Dying", "Different", "Serial",
+    "Slowing",
 )  # fmt: skip
 SIZES: dict[str, Any] = {
     "streams": (1, 2), "prefill_tokens": 64, "prompt_tokens": 48, "new_tokens": 8, "launches": 2,
-    "repeats": 2, "parity_prompts": 2, "parity_tokens": 8, "tune_s": 0.0, "cores": 1,
+    "repeats": 2, "parity_prompts": 2, "parity_tokens": 8, "tune_s": 1e-6, "cores": 1,
+    "text_tokens": 0,
 }  # fmt: skip
-
-
-@pytest.fixture
-def parrots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Install the parrots as another package's engines; what children need on their path."""
-    site = tmp_path / "site"
-    info = site / "parrots-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parrots\nVersion: 1.0\n")
-    rows = [f"{name.lower()} = parrots:{name}" for name in PARROTS]
-    (info / "entry_points.txt").write_text("\n".join(["[airust.engines]", *rows]))
-    path = os.pathsep.join([str(site), str(PLUGINS), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.syspath_prepend(str(PLUGINS))
-    monkeypatch.setenv("PYTHONPATH", path)
-    return path
 
 
 def _plan(model: Path, out: Path, *engines: str, **changes: Any) -> EnginePlan:
@@ -102,7 +86,7 @@ def test_engines_that_fail_in_every_way_have_no_figures_and_cost_no_time(
     parrots: str, reciter_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_bench, "STALL_S", 2.0)
-    names = [name.lower() for name in PARROTS if name != "Serial"]
+    names = [name.lower() for name in PARROTS if name not in ("Serial", "Slowing")]
     results = EngineBench(_plan(reciter_dir, tmp_path / "out", *names, launches=3)).run()
     _valid(results)
     (model,) = results["models"]
@@ -128,6 +112,38 @@ def test_engines_that_fail_in_every_way_have_no_figures_and_cost_no_time(
         "wrong": 1, "padded": 1, "miscounting": 1, "stalling": 2, "dying": 2, "different": 0,
     }  # fmt: skip
     assert (tmp_path / "out" / "summary.md").read_text("utf-8").count("illegal instruction") >= 1
+
+
+def test_an_engine_that_slows_down_half_way_is_marked(
+    parrots: str, reciter_dir: Path, tmp_path: Path
+) -> None:
+    """Without a sweep, which leaves every engine its own default."""
+    plan = _plan(
+        reciter_dir, tmp_path / "out", "parrot", "slowing", launches=1, new_tokens=32, tune_s=0.0
+    )
+    (model,) = EngineBench(plan).run()["models"]
+    assert model["tuning"] == {} and model["entries"][0]["pool"] is None
+    marks = {launch["label"]: launch["marks"] for launch in model["launches"]}
+    assert any("times as long in the second half of an answer" in m for m in marks["slowing"])
+    assert not any("second half" in mark for mark in marks["parrot"])
+    assert "second half of an answer" in (tmp_path / "out" / "summary.md").read_text("utf-8")
+
+
+@pytest.mark.full
+def test_our_own_server_is_an_engine_among_others(
+    parrots: str, reciter_dir: Path, tmp_path: Path
+) -> None:
+    """The same weights through HTTP: parity, every answer, and the server's memory and time."""
+    plan = _plan(reciter_dir, tmp_path / "out", "parrot", "openai:serve=torch", launches=1)
+    results = EngineBench(plan).run()
+    _valid(results)
+    (model,) = results["models"]
+    served = next(e for e in model["entries"] if e["label"] == "openai:serve=torch")
+    assert served["reason"] is None and served["dtype"] == "float32", served
+    assert "base_url" not in json.dumps(results)
+    launch = next(x for x in model["launches"] if x["label"] == served["label"])
+    assert launch["checks"]["exact"] > 0 == launch["checks"]["wrong"]
+    assert launch["peak_memory_bytes"] > 1.5 * launch["memory_loaded_bytes"]  # client and server
 
 
 SCRIPT = """
@@ -205,8 +221,19 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(
 
 def _command(model: Path, out: Path, engines: str, *more: str) -> list[str]:
     words = ["bench", "engines", "--model", str(model), "--out", str(out), "--engines", engines]
-    words += ["--streams", "1,2", "--prefill", "64", "--prompt", "48", "--new-tokens", "8"]
-    return [*words, "--repeats", "1", "--tune-s", "0", "--cores", "1", *more]
+    words += [
+        "--text-tokens",
+        "0",
+        "--streams",
+        "1,2",
+        "--prefill",
+        "64",
+        "--prompt",
+        "48",
+        "--new-tokens",
+        "8",
+    ]
+    return [*words, "--repeats", "1", "--tune-s", "1e-6", "--cores", "1", *more]
 
 
 def test_the_command_shows_tables_and_its_budget_ends_it_behind_a_block(

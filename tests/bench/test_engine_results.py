@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,26 @@ from jsonschema import Draft202012Validator
 from airust.bench import compare as compare_module
 from airust.bench.compare import compare, drift_notes, read_results
 from airust.bench.engine_results import build_results
-from airust.bench.engine_tables import check_table, contention, notes, summary_page, thread_sweep
+from airust.bench.engine_tables import (
+    check_table,
+    contention,
+    headline,
+    notes,
+    quality_table,
+    summary_page,
+    thread_sweep,
+    trade_table,
+    view,
+)
+from airust.bench.metrics import cross_check
+from airust.bench.plots_quality import trade, trade_alt
+from airust.bench.plots_roofline import points, roofline, roofline_alt
 from airust.bench.statistics import change
 from airust.types import UserError
 
 STREAMS = (1, 16)
 SPEED = {"torch": 1.0, "other": 2.0, "torch (A/A)": 1.0}
-SCHEMA = Path(compare_module.__file__).with_name("results.schema.json")
+SCHEMA = Path(compare_module.__file__).parent / "schemas" / "engines.json"
 Records = list[dict[str, Any]]
 
 
@@ -34,6 +48,7 @@ def make_records(
         "repeats": 6, "batch_repeats": 3, "seed": 0,
     }  # fmt: skip
     model = {
+        "learning": {"training": None, "evaluation": None, "compared": []},
         "name": "tiny", "folder": "runs/tiny", "spec": spec, "workload_sha256": "12" * 32,
         "notes": ["prefill_tokens is 192: 512 do not fit beside the rest into a context of 256."],
         "model": {
@@ -47,7 +62,8 @@ def make_records(
         },
     }  # fmt: skip
     parameters = {
-        "models": ["runs/tiny"], "out": "reports/x", "engines": ["torch", "other"],
+        "models": ["runs/tiny"], "out": "reports/x", "engines": ["torch", "other"], "text": None,
+        "text_tokens": 256, "compare": [], "exam_questions": 40,
         "baseline": None, "streams": list(STREAMS), "prefill_tokens": 512, "prompt_tokens": 24,
         "new_tokens": 64, "launches": launches, "repeats": None, "launch_s": 10.0,
         "budget_s": 840.0, "tune_s": 120.0, "cores": 2, "parity_prompts": 4, "parity_tokens": 16,
@@ -61,12 +77,15 @@ def make_records(
         {
             "key": ["plan"], "created": "2026-01-02T03:04:05+00:00", "command": "airust bench",
             "parameters": parameters, "host": host, "versions": {"torch": "2.13.0"},
-            "models": [model], "seconds": 1.0,
+            "models": [model], "missing": [], "seconds": 1.0,
         },
         _ceilings("before", 50.0),
     ]  # fmt: skip
     for label in ("torch", "other"):
         records.append(_parity(label))
+        text = {"tokens": 256, "scored": 250, "perplexity": 7.5, "reference": 7.4, "excess": 0.01}
+        quality = {"error": None, "text": text, "exam": {"n": 40, "right": 31}}
+        records.append({"key": ["quality", "tiny", label], "quality": quality, "seconds": 3.0})
     for label in ("torch", "other"):
         for threads, gain in ((None, 1.0), (1, 0.8), (2, 1.3 if label == "other" else 1.0)):
             key = ["tune", "tiny", label, threads or "default", 0]
@@ -83,6 +102,7 @@ def make_records(
 
 def _ceilings(when: str, rate: float) -> dict[str, Any]:
     found = {"threads": 2, "bandwidth": {"8000000": rate}, "matmul_fp32": 400.0, "matmul_bf16": 9.0}
+    found["matmul_int8"] = 800.0
     return {"key": ["ceilings", when], "ceilings": found, "seconds": 4.0}
 
 
@@ -97,6 +117,7 @@ def _parity(label: str) -> dict[str, Any]:
         "engines": [engine],
     }  # fmt: skip
     entry = {"label": label, "engine": label, "options": {}, "tolerance": 1e-3, "pool": None}
+    entry["serve"] = None
     return {"key": ["parity", "tiny", label], "entry": entry, "parity": report, "seconds": 8.0}
 
 
@@ -114,8 +135,8 @@ def _launch(
         "label": label, "error": None, "wall_s": 9.0, "values": values, "steps": ["many"],
         "checks": {"exact": 100, "tied": 0, "wrong": 0, "first_wrong": None},
         "calibration": [quiet, quiet], "steal_share": 0.0, "others_share": 0.0,
-        "load_average": 1.0, "settings": {"dtype": "float32"}, "batching": label != "other",
-        "seconds": 10.0,
+        "warm_up": {"decode_1": 2}, "marks": [], "load_average": 1.0,
+        "settings": {"dtype": "float32"}, "batching": label != "other", "seconds": 10.0,
     }  # fmt: skip
 
 
@@ -149,6 +170,74 @@ def test_the_summary_holds_every_part(results: dict[str, Any]) -> None:
         "other answers one request after another: its rate at more streams is that at 1.",
     ):  # fmt: skip
         assert words in page, words
+
+
+def test_every_number_of_the_page_comes_from_the_results(
+    results: dict[str, Any], check_numbers: Callable[..., None]
+) -> None:
+    (model,) = results["models"]
+    rates = {key: found["engines"] for key, found in model["summary"].items()}
+    factors = [
+        number
+        for engines in rates.values()
+        for pair in [[engines["torch"]["estimate"], engines["other"]["estimate"]]]
+        for number in (f"{max(pair) / min(pair):.2f}",)
+    ]
+    sweep = [
+        f"{c['rates'][key] / found['candidates'][0]['rates'][key]:.2f}"
+        for found in model["tuning"].values()
+        for c in found["candidates"]
+        for key in c["rates"]
+    ]
+    checks = [f"{value:.2f}" for value in cross_check(model["launches"]).values()]
+    contended = ["5"]  # launches of each engine: how many lines the list of launches has
+    page = summary_page(results)
+    check_numbers(page, results, [*factors, *sweep, *checks, *contended])
+    assert page == summary_page(json.loads(json.dumps(results)))
+
+
+def test_a_changed_result_changes_the_words(results: dict[str, Any]) -> None:
+    changed = copy.deepcopy(results)
+    changed["models"][0]["summary"]["decode_16"]["engines"]["torch"]["estimate"] = 4321.0
+    assert "4,321" in summary_page(changed) and "4,321" not in summary_page(results)
+
+
+def test_the_control_never_wins(results: dict[str, Any]) -> None:
+    changed = copy.deepcopy(results)
+    changed["models"][0]["summary"]["decode_1"]["engines"]["torch (A/A)"]["estimate"] = 1e6
+    assert "(A/A)" not in headline(changed)
+
+
+def test_parity_stands_before_every_figure(results: dict[str, Any]) -> None:
+    page = summary_page(results)
+    assert page.index("### Parity") < page.index("### Quality") < page.index("### Figures")
+
+
+def test_what_still_warmed_up_is_told(results: dict[str, Any]) -> None:
+    assert "decode_1: 2 more repeats were warm-up" in summary_page(results)
+
+
+def test_the_roofline_has_a_mark_for_every_rate(results: dict[str, Any]) -> None:
+    shown = view(results, results["models"][0])
+    marks = {(p["label"], p["key"]): p for p in points(shown)}
+    assert set(marks) == {
+        (e, k) for e in ("torch", "other") for k in ("decode_1", "decode_16", "prefill")
+    }
+    one = marks["torch", "decode_1"]
+    assert one["intensity"] == pytest.approx(0.5)  # 2 FLOP a weight of 4 bytes
+    assert one["gflops"] == pytest.approx(2 * 2e6 * 1000 / 1e9, rel=0.05)
+    assert marks["torch", "prefill"]["intensity"] == pytest.approx(96)
+    figure = roofline(shown)
+    assert figure is not None and "GFLOP/s" in figure.axes[0].get_ylabel()
+    assert "torch decode_1" in roofline_alt(shown)
+
+
+def test_quality_stands_beside_bytes_and_speed(results: dict[str, Any]) -> None:
+    shown = view(results, results["models"][0])
+    text = quality_table(shown)
+    assert "| 7.50 | +0.0100 | 250 of 256 | 31 of 40 |" in text
+    assert "| other | float32 | 8.00 |" in trade_table(shown) and "77.5%" in trade_table(shown)
+    assert trade(shown) is not None and "8.00 MB" in trade_alt(shown)
 
 
 def test_the_figures_are_those_of_the_launches(results: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
-"""The whole report: what it refuses, what a failure leaves, and one real run."""
+"""The whole report: what it refuses, what a failure leaves, and real runs."""
 
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,92 +17,73 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from airust.bench import report, tables
-from airust.bench.parameters import Parameters
-from airust.bench.progress import Progress, tell, watched
-from airust.bench.report import run_report
-from airust.bench.session import choose_engines
+from airust.bench import report
+from airust.bench.engine_tables import summary_page
+from airust.bench.kinds import MEASURE, Report, make_plan, measurement
+from airust.bench.pace import Status
+from airust.bench.progress import tell, watched
+from airust.bench.report import find_notebook, run_report
 from airust.types import AirustError, UserError
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-QUICK = {"launches": 2, "streams": [1, 2], "repeats": 1, "parity_prompts": 4, "parity_tokens": 8}
+NAME = "engine_comparison"
+QUICK = {
+    "launches": 1, "streams": [1, 2], "repeats": 1, "parity_prompts": 2, "parity_tokens": 8,
+    "prefill_tokens": 64, "new_tokens": 8, "tune_s": 0.0, "text_tokens": 16,
+}  # fmt: skip
 
 
 def _template(path: Path, *sources: str) -> Path:
     """A notebook with the report's parameters cell and other cells behind it."""
-    original = nbformat.read(report.find_notebook(), as_version=4)
+    original = nbformat.read(find_notebook(NAME), as_version=4)
     cells = [c for c in original.cells if "parameters" in c.metadata.get("tags", [])]
     cells += [new_code_cell(source) for source in sources]
     nbformat.write(new_notebook(cells=cells, metadata=KERNEL), path)
     return path
 
 
-def test_an_unknown_parameter_fails_before_anything_is_written(
-    model_dir: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    with pytest.raises(UserError, match="Unknown parameter 'lunches'; the report knows: model,"):
-        run_report(model_dir, out, parameters={"lunches": 5})
-    assert not out.exists()
+def _run(model: Path, out: Path, **given: Any) -> report.ReportPaths:
+    template = given.pop("template", None)
+    return run_report(NAME, out, {"models": [str(model)]} | given, template=template)
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
+        ({"lunches": 5}, "Unknown parameter 'lunches'; the report knows: models,"),
         ({"launches": 0}, "launches is 0"),
-        ({"threads": 10_000}, "threads is 10000 but must be a whole number, between 1 and"),
-        ({"prompt_tokens": 100_000}, "do not fit into a context of 256"),
-        ({"streams": 5}, "streams is 5 but must be a list"),
+        ({"cores": 10_000}, "cores is 10000 but must be a whole number, between 1 and"),
+        ({"streams": 5}, r"streams is 5 but must be a list, such as \[...\]"),
         ({"launches": "many"}, "launches is 'many' but must be a whole number, at least 1"),
         ({"repeats": 1.5}, "repeats is 1.5"),
-        ({"seconds_per_launch": 0}, "seconds_per_launch is 0"),
+        ({"launch_s": "long"}, "has the wrong type"),
         ({"out": "elsewhere"}, "argument of its own"),
+        ({"text": "no/such.txt"}, "There is no text file"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_the_users_mistake(
     model_dir: Path, tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        run_report(model_dir, tmp_path / "out", parameters=parameters)
+        _run(model_dir, tmp_path / "out", **parameters)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("engines", "message"),
-    [
-        (["nonsense"], "There is no engine 'nonsense'"),
-        ([], "at least one"),
-        (["torch"] * 2, "diff"),
-    ],
-)
-def test_unknown_engines_are_the_users_mistake(
-    model_dir: Path, tmp_path: Path, engines: list[str], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        run_report(model_dir, tmp_path / "out", engines)
-
-
-def test_the_baseline_comes_first_and_the_echo_is_not_measured() -> None:
-    assert choose_engines(["mistralrs", "torch"]) == ["torch", "mistralrs"]
-    found = choose_engines(None)
-    assert found[0] == "torch" and "dummy" not in found
-
-
-def test_a_folder_without_a_model_is_the_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"config\.json is missing"):
-        run_report(tmp_path, tmp_path / "out")
+def test_an_unknown_report_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no report 'weather'; there are: engine_comp"):
+        run_report("weather", tmp_path / "out")
 
 
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="Cannot write to"):
-        run_report(model_dir, tmp_path / "file" / "out")
+        _run(model_dir, tmp_path / "file" / "out")
 
 
 @pytest.mark.skipif(not Path("/sys").is_dir(), reason="a place where not even root may write")
 def test_a_read_only_folder_is_the_users_mistake(model_dir: Path) -> None:
     with pytest.raises(UserError, match="Cannot write to"):
-        run_report(model_dir, Path("/sys/airust"))
+        _run(model_dir, Path("/sys/airust"))
 
 
 def test_a_failure_leaves_what_was_found_and_the_reason(model_dir: Path, tmp_path: Path) -> None:
@@ -112,7 +94,7 @@ def test_a_failure_leaves_what_was_found_and_the_reason(model_dir: Path, tmp_pat
     for name in ("figures/overview.png", "summary.md", "report.html", "mine.txt"):
         (out / name).write_text("of an earlier report")
     with pytest.raises(AirustError, match="The report failed: the disk is on fire") as caught:
-        run_report(model_dir, out, template=template)
+        _run(model_dir, out, template=template)
     assert not isinstance(caught.value, UserError)
     results = json.loads((out / "results.json").read_text())
     assert results == {"found": 1, "error": "the disk is on fire"}
@@ -127,7 +109,7 @@ def test_a_users_mistake_inside_the_notebook_stays_one(model_dir: Path, tmp_path
     source = "from airust.types import UserError\nraise UserError('not like this')"
     template = _template(tmp_path / "t.ipynb", source)
     with pytest.raises(UserError, match="not like this"):
-        run_report(model_dir, tmp_path / "out", template=template)
+        _run(model_dir, tmp_path / "out", template=template)
 
 
 INTERRUPTED = """
@@ -138,7 +120,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from airust.bench.report import run_report
 try:
-    run_report(Path(sys.argv[2]), Path(sys.argv[3]), template=Path(sys.argv[4]))
+    given = {"models": [sys.argv[2]]}
+    run_report("engine_comparison", Path(sys.argv[3]), given, template=Path(sys.argv[4]))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -167,70 +150,136 @@ def test_ctrl_c_ends_everything_and_keeps_what_was_found(model_dir: Path, tmp_pa
 
 
 def test_progress_reaches_the_caller(tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[Status] = []
     path = tmp_path / ".progress"
     with watched(path, seen.append):
-        tell(path, "parity", 0.0)
-        tell(path, "parity", 0.5, "torch")
-        tell(path, "figures", 1.0)
-    assert [progress.stage for progress in seen] == ["parity", "parity: torch", "figures"]
-    assert [progress.fraction for progress in seen] == [0.0, 0.11, 1.0]
+        tell(path, Status("parity: torch", 0.0, 9.5))
+        tell(path, Status("figures", 9.0, 0.5))
+    assert seen == [Status("parity: torch", 0.0, 9.5), Status("figures", 9.0, 0.5)]
     assert not path.exists()
 
 
-@pytest.mark.parametrize("value", ["reports/other", 5, [5]])
-def test_what_is_no_list_of_folders_is_one_sentence(value: object) -> None:
-    with pytest.raises(UserError, match=r"^compare is .* but must be a list"):
-        Parameters("m", "o", compare=value)  # type: ignore[arg-type]
+def _parameters(name: str) -> dict[str, Any]:
+    (cell,) = [
+        c
+        for c in nbformat.read(find_notebook(name), as_version=4).cells
+        if "parameters" in c.metadata.get("tags", [])
+    ]
+    given: dict[str, Any] = {}
+    exec(cell.source, given)
+    return given
 
 
-def test_the_command_makes_the_same_report() -> None:
-    given = Parameters("runs/tiny", "reports/x y", ("torch", "mistralrs"), launches=5, streams=(1,))
-    assert given.command() == (
-        "airust report --model runs/tiny --out 'reports/x y' --engines torch,mistralrs "
-        "--set launches=5 --set 'streams=[1]'"
+def test_the_command_makes_the_same_report(model_dir: Path) -> None:
+    given = _parameters(NAME) | {"models": ["runs/x y"], "launches": 7, "out": "reports/z"}
+    given["engines"] = ["torch"]
+    assert Report(NAME, given).command() == (
+        "```bash\nairust report engine_comparison --out reports/z --set 'models=[\"runs/x y\"]' "
+        "--set 'engines=[\"torch\"]' --set launches=7\n```"
     )
-    assert Parameters("m", "o").command() == "airust report --model m --out o"
+
+
+def test_a_random_model_is_made_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kind = measurement(NAME)
+    plan = make_plan(kind, {"models": ["runs/random-qwen3-1m"], "out": "o"})
+    assert (tmp_path / plan.models[0] / "model.safetensors").is_file()
+
+
+def test_nothing_measured_is_nothing_to_show(model_dir: Path, tmp_path: Path) -> None:
+    given = _parameters(NAME) | {"models": [str(model_dir)], "out": str(tmp_path), MEASURE: False}
+    with pytest.raises(UserError, match="There is nothing to show in"):
+        Report(NAME, given).measure()
+
+
+def _words(notebook: Path) -> str:
+    """All Markdown that the executed notebook shows."""
+    node = nbformat.read(notebook, as_version=4)
+    outputs = [o for c in node.cells for o in c.get("outputs", [])]
+    return "\n".join(o["data"].get("text/markdown", "") for o in outputs if "data" in o)
+
+
+def _check_pages(paths: report.ReportPaths, check_offline: Callable[[Path], None]) -> None:
+    check_offline(paths.html)
+    page = paths.html.read_text("utf-8")
+    assert "<em>Not measured yet" not in page and "Traceback" not in page
+    assert page.count("<img") >= 1 and list((paths.folder / "figures").glob("*.png"))
 
 
 @pytest.mark.parametrize(
-    "engines", [["mistralrs"], pytest.param(None, marks=pytest.mark.full)], ids=["one", "all"]
+    "engines", [["mistralrs"], pytest.param([], marks=pytest.mark.full)], ids=["one", "all"]
 )
 def test_a_whole_report(
-    engines: list[str] | None,
+    engines: list[str],
     model_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     check_offline: Callable[[Path], None],
+    check_numbers: Callable[..., None],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    seen: list[Progress] = []
-    paths = run_report(model_dir, Path("out"), engines, QUICK, seen.append)
+    seen: list[Status] = []
+    given = {"models": [str(model_dir)], "engines": engines, **QUICK}
+    paths = run_report(NAME, Path("out"), given, seen.append)
     results = json.loads(paths.results.read_text("utf-8"))
-    names = choose_engines(engines)
-    labels = [*names, f"{names[0]} (A/A)"]
+    (model,) = results["models"]
+    labels = [entry["label"] for entry in model["entries"]]
+    assert all(entry["reason"] is None for entry in model["entries"]), model["entries"]
+    assert len(model["launches"]) == len(labels) and labels[-1] == f"{labels[0]} (A/A)"
+    assert sum(launch["checks"]["wrong"] for launch in model["launches"]) == 0
+    assert all(found["error"] is None for found in model["quality"].values())
+    assert set(model["summary"]["ttft"]["engines"]) == set(labels)
+    assert paths.summary.read_text("utf-8") == summary_page(results)
+    _check_pages(paths, check_offline)
+    assert str(tmp_path) not in paths.notebook.read_text("utf-8").replace(str(model_dir), "")
+    assert seen[-1].what == "figures" and len(seen) > 5
+    # Shown again without measuring: the same figures, and the same records.
+    raw = (tmp_path / "out" / "raw.jsonl").read_bytes()
+    run_report(NAME, Path("out"), given | {MEASURE: False})
+    again = json.loads(paths.results.read_text("utf-8"))
+    assert again["models"] == results["models"]
+    assert (tmp_path / "out" / "raw.jsonl").read_bytes() == raw
+    derived = re.findall(
+        r"[\d.,]+", Report(NAME, _parameters(NAME) | given | {"out": "o"}).command()
+    )
+    ratios = [f"{a / b:.2f}" for a in _estimates(model) for b in _estimates(model) if b]
+    check_numbers(_words(paths.notebook), results, [*derived, *ratios, str(len(labels) - 1), "01"])
 
-    found = results["parity"]["engines"]
-    assert [(e["engine"], e["status"]) for e in found] == [(name, "passed") for name in names]
-    assert [e["label"] for e in results["entries"]] == labels
-    assert all(e["reason"] is None for e in results["entries"]), results["entries"]
-    assert len(results["launches"]) == 2 * len(labels)
-    assert sum(launch["checks"]["wrong"] for launch in results["launches"]) == 0
-    for key in ("ttft", "prefill", "memory", "load"):
-        metric = results["summary"][key]
-        assert set(metric["engines"]) == set(labels)
-        for value in metric["engines"].values():
-            assert 0 < value["low"] <= value["estimate"] <= value["high"]
-        assert metric["aa_band"] >= 1
-    assert results["command"].endswith("--set parity_tokens=8")
-    raw = (tmp_path / "out" / "launches.jsonl").read_text("utf-8").splitlines()
-    assert [json.loads(line) for line in raw] == results["launches"]
 
-    assert paths.summary.read_text("utf-8") == tables.summary(results)
-    assert paths.overview.is_file()
-    check_offline(paths.html)
-    page = paths.html.read_text("utf-8")
-    assert "<em>Not measured yet" not in page and "Traceback" not in page
-    assert str(tmp_path) not in page
-    fractions = [progress.fraction for progress in seen]
-    assert fractions == sorted(fractions) and len(fractions) > 10
+def _estimates(model: dict[str, Any]) -> list[float]:
+    found = [v["estimate"] for m in model["summary"].values() for v in m["engines"].values()]
+    return [
+        *found,
+        *(x for launch in model["launches"] for x in launch["values"].get("streamed_1", [])),
+    ]
+
+
+@pytest.mark.full
+def test_a_report_of_training_and_one_of_serving(
+    model_dir: Path, tmp_path: Path, check_offline: Callable[[Path], None]
+) -> None:
+    """Through papermill as a user gets them; what they measure is tested with their benches."""
+    train = {"presets": ["smoke"], "threads": [1], "steps": 6, "launches": 1}
+    paths = run_report("training_scaling", tmp_path / "train", train)
+    _check_pages(paths, check_offline)
+    assert json.loads(paths.results.read_text("utf-8"))["kind"] == "train"
+    serve = {
+        "model": str(model_dir), "serve": [], "engines": ["torch"], "concurrency": [1, 2],
+        "requests": 3, "prompt_tokens": 32, "new_tokens": 6, "launches": 1, "cores": 1,
+    }  # fmt: skip
+    paths = run_report("serving_load", tmp_path / "serve", serve)
+    _check_pages(paths, check_offline)
+    assert json.loads(paths.results.read_text("utf-8"))["summary"]["concurrency_2"]
+
+
+@pytest.mark.full
+def test_a_report_of_quantisation(
+    model_dir: Path, tmp_path: Path, check_offline: Callable[[Path], None]
+) -> None:
+    given = {"models": [str(model_dir)], "engines": ["torch", "torch:dtype=bfloat16"], **QUICK}
+    paths = run_report("quantisation", tmp_path / "out", given)
+    _check_pages(paths, check_offline)
+    words = _words(paths.notebook)
+    assert "**torch:dtype=bfloat16** decodes" in words and "at a mean divergence of" in words

@@ -10,11 +10,13 @@ import pytest
 from airust.bench.statistics import (
     Interval,
     aa_band,
+    change,
     launch_value,
     ratio,
     student_t,
     summarise,
     verdict,
+    warm_up,
 )
 
 
@@ -107,6 +109,58 @@ def test_intervals_cover_the_truth_about_95_times_in_100(
         assert found.low is not None and found.high is not None
         covered += found.low <= 1 <= found.high
     assert 0.92 <= covered / trials <= 0.98
+
+
+@pytest.mark.parametrize("launches", [3, 5])
+def test_intervals_of_a_ratio_cover_the_truth_on_a_machine_with_phases(launches: int) -> None:
+    """Each block has a phase of its own, up to several times slower, that both engines meet."""
+    rng = np.random.default_rng(launches)
+    trials, covered = 400, 0
+    for seed in range(trials):
+        phase = rng.uniform(0, 1.5, (launches, 1))
+        base = np.exp(
+            phase + rng.normal(0, 0.02, (launches, 3)) + rng.normal(0, 0.02, (launches, 1))
+        )
+        other = np.exp(
+            phase + rng.normal(0, 0.02, (launches, 3)) + rng.normal(0, 0.02, (launches, 1))
+        )
+        found = ratio((1.05 * other).tolist(), base.tolist(), seed)
+        assert found.low is not None and found.high is not None
+        covered += found.low <= 1.05 <= found.high
+    assert 0.92 <= covered / trials <= 0.98
+
+
+def test_intervals_of_a_change_between_two_runs_cover_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    trials, covered = 400, 0
+    for seed in range(trials):
+        before = np.exp(rng.normal(0, 0.02, (5, 1)))
+        after = np.exp(rng.normal(0, 0.04, (4, 1))) * 1.05
+        found = change(before.tolist(), after.tolist(), seed)
+        assert found.low is not None and found.high is not None
+        covered += found.low <= 1.05 <= found.high
+    assert 0.92 <= covered / trials <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count"),
+    [
+        ([5.0, 2.0, *[1.0] * 8], 2),
+        ([1.0] * 6, 0),
+        ([1.0, 1.0, 5.0, 1.0, 1.0], 0),  # slow later on is no warm-up
+        ([1e5, 1e4, 1e3, 1e2, 1.0, 1.0], 3),  # at most half
+        ([2.0], 0),
+        ([], 0),
+    ],
+)
+def test_the_warm_up_is_found(seconds: list[float], count: int) -> None:
+    assert warm_up(seconds) == count
+
+
+def test_noise_is_rarely_taken_for_warm_up() -> None:
+    rng = np.random.default_rng(0)
+    dropped = [warm_up(np.exp(rng.normal(0, 0.05, 6)).tolist()) for _ in range(500)]
+    assert np.mean(dropped) < 0.3  # of six repeats
 
 
 def test_a_planted_difference_is_found_and_none_is_not() -> None:

@@ -1,87 +1,16 @@
-"""The report's words come from results.json, number for number."""
+"""Tables about one model."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from airust.bench import tables
-from airust.bench.metrics import metrics
-from airust.bench.tables import number, percent
+from airust.bench.tables import number
 
 Results = dict[str, Any]
-
-
-def test_the_words_are_a_function_of_the_file(results: Results) -> None:
-    assert tables.summary(json.loads(json.dumps(results))) == tables.summary(results)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield key
-            yield from _leaves(child)
-    elif isinstance(value, list | tuple):
-        yield len(value)
-        for child in value:
-            yield from _leaves(child)
-    else:
-        yield value
-
-
-def _shown(results: Results) -> set[str]:
-    """Every number of results.json in every form in which a table may show it."""
-    scales = {1.0, 1e3, 1e-6, 1e-9, *(metric.scale for metric in metrics([1]))}
-    texts = set()
-    for leaf in _leaves(results):
-        if isinstance(leaf, str):
-            texts.update(_numbers(leaf))
-        elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
-            texts.update((f"{leaf:,}", f"{leaf:g}", f"{leaf:.3f}", percent(leaf).strip("%")))
-            texts.update(number(leaf * scale) for scale in scales)
-    return texts
-
-
-def _numbers(text: str) -> list[str]:
-    return re.findall(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e-?\d+)?(?!\d|\.\d)", text)
-
-
-def test_every_number_of_the_summary_is_in_the_results(results: Results) -> None:
-    derived = {
-        str(results["parameters"]["threads"]),
-        str(len(results["parity"]["engines"])),
-        str(sum(e["passed"] for e in results["parity"]["engines"])),
-    }
-    for row in tables.scores(results["evaluation"]):
-        derived.add(percent(row["majority"]).strip("%"))
-    allowed = _shown(results) | derived | {"95", "256"}  # "95% interval", "SHA-256"
-    text = tables.summary(results)
-    missing = [found for found in _numbers(text) if found not in allowed]
-    assert missing == []
-    assert len(_numbers(text)) > 200
-
-
-def test_a_changed_result_changes_the_words(results: Results) -> None:
-    changed = deepcopy(results)
-    changed["summary"]["decode_4"]["engines"]["torch"]["estimate"] = 4321.0
-    before, after = tables.summary(results), tables.summary(changed)
-    assert "4,321" in after and "4,321" not in before
-
-
-def test_parity_stands_before_every_timing(results: Results) -> None:
-    text = tables.summary(results)
-    assert text.index("## Parity") < text.index("**Time to first token**")
-
-
-def test_the_control_never_wins(results: Results) -> None:
-    changed = deepcopy(results)
-    changed["summary"]["decode_1"]["engines"]["torch (A/A)"]["estimate"] = 1e6
-    assert "(A/A)" not in tables.headline(changed)
 
 
 def test_better_and_worse_follow_the_metric(results: Results) -> None:
@@ -132,7 +61,7 @@ def test_other_runs_stand_beside_the_model(results: Results) -> None:
 @pytest.mark.parametrize("key", ["training", "evaluation"])
 def test_what_is_missing_is_said(results: Results, key: str) -> None:
     changed = results | {key: None}
-    text = tables.summary(changed)
+    text = tables.training(changed) + tables.evaluation(changed)
     assert {"training": "no metrics.jsonl", "evaluation": "no eval.json"}[key] in text
 
 

@@ -1,8 +1,11 @@
 """What the command passes on and prints; the report itself is tested with the benchmarks."""
 
+from pathlib import Path
+
 import pytest
 
 from airust.bench import report
+from airust.bench.pace import Status
 from airust.types import AirustError
 
 
@@ -11,9 +14,9 @@ def asked(monkeypatch):
     """Note what run_report is asked instead of measuring."""
     calls = []
 
-    def run_report(model, out, engines, parameters, progress):
-        progress(report.Progress("timing", 0.5))
-        calls.append((model, out, engines, parameters))
+    def run_report(name, out, parameters, progress, resume):
+        progress(Status("timing", 1.0, 1.0))
+        calls.append((name, out, parameters, resume))
         if parameters.get("break"):
             raise AirustError("The report failed.")
         return report.ReportPaths(out)
@@ -26,7 +29,7 @@ def test_the_page_is_printed_for_other_programs(airust, asked, tmp_path):
     done = airust("report", "--model", str(tmp_path), "--out", "reports/x")
     assert (done.exit_code, done.stdout.split()) == (0, ["reports/x/report.html"])
     assert "results.json" in done.stderr
-    assert asked[0][2:] == (None, {})
+    assert asked == [("engine_comparison", Path("reports/x"), {"models": [str(tmp_path)]}, False)]
 
 
 def test_engines_and_parameters_are_passed_on(airust, asked, tmp_path):
@@ -34,7 +37,24 @@ def test_engines_and_parameters_are_passed_on(airust, asked, tmp_path):
     done = airust("report", "-m", str(tmp_path), "-o", "r", "--engines", "torch, dummy", *values)
     assert done.exit_code == 0
     parameters = {"launches": 5, "streams": [1, 4], "note": "warm start"}
-    assert asked[0][2:] == (["torch", "dummy"], parameters)
+    parameters |= {"models": [str(tmp_path)], "engines": ["torch", "dummy"]}
+    assert asked[0][2:] == (parameters, False)
+
+
+def test_quick_is_less_of_everything_but_what_is_given(airust, asked, tmp_path):
+    words = ("report", "-m", str(tmp_path), "-o", "r", "--quick", "--set", "launches=2")
+    assert airust(*words).exit_code == 0
+    parameters = asked.pop()[2]
+    assert (parameters["launches"], parameters["tune_s"]) == (2, 0)
+    assert airust("report", "training_scaling", "-o", "r", "--quick").exit_code == 0
+    assert asked.pop()[2] == {"launches": 3, "budget_s": 90}
+
+
+def test_other_reports_have_one_model_or_none(airust, asked, tmp_path):
+    assert airust("report", "training_scaling", "-o", "r", "--resume").exit_code == 0
+    assert asked.pop() == ("training_scaling", Path("r"), {}, True)
+    assert airust("report", "serving_load", "-m", str(tmp_path), "-o", "r").exit_code == 0
+    assert asked.pop()[2] == {"model": str(tmp_path)}
 
 
 def test_a_failed_report_is_exit_1(airust, asked, tmp_path):
@@ -69,3 +89,18 @@ def test_an_unknown_parameter_fails(airust, model_dir, tmp_path):
     done = airust("report", "--model", str(model_dir), *args)
     assert (done.exit_code, (tmp_path / "r").exists()) == (2, False)
     assert "Unknown parameter 'warp'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ([], "Say with --out where"),
+        (["--matrix", "no.toml"], "Cannot read 'no.toml'"),
+        (["--matrix", "no.toml", "--out", "r"], "A matrix says everything itself"),
+        (["--matrix", "no.toml", "--runner", "slurm"], "must be here or ray"),
+    ],
+)
+def test_mistakes_with_a_matrix(airust, asked, args, sentence):
+    done = airust("report", *args)
+    assert (done.exit_code, asked) == (2, [])
+    assert sentence in done.stderr

@@ -11,7 +11,16 @@ import pytest
 
 from airust.engines.dummy import CONCURRENT, DummyEngine
 from airust.engines.worker import Job, Outcome
-from airust.types import DoneEvent, EngineError, ErrorEvent, Event, Message, Request, UserError
+from airust.types import (
+    DoneEvent,
+    EngineError,
+    ErrorEvent,
+    Event,
+    Message,
+    Request,
+    TokenEvent,
+    UserError,
+)
 
 HELLO = Request(messages=(Message("user", "hello there"),))
 
@@ -113,3 +122,25 @@ def test_a_forgotten_engine_is_freed_with_its_threads() -> None:
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_cancelled_request_that_waits_ends_at_once() -> None:
+    """It does not wait for its turn, and the others keep theirs."""
+    late: queue.Queue[Event] = queue.Queue()
+    last: queue.Queue[Event] = queue.Queue()
+    with DummyEngine(["word " * 2000] * CONCURRENT + ["late", "last"], delay_s=0.02) as engine:
+        running = [engine.submit(HELLO, lambda event: None) for _ in range(CONCURRENT)]
+        waiting = engine.submit(HELLO, late.put)
+        engine.submit(HELLO, last.put)
+        waiting.cancel()
+        waiting.cancel()
+        event = late.get_nowait()
+        assert isinstance(event, DoneEvent)
+        assert event.finish_reason == "cancelled"
+        assert engine.stats().waiting >= 1
+        for job in running:
+            job.cancel()
+        event = last.get(timeout=60)
+        assert isinstance(event, TokenEvent)
+        assert event.text == "last"
+    assert late.empty()

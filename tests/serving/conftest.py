@@ -22,7 +22,7 @@ from airust.engines.base import Engine
 from airust.engines.dummy import DummyEngine
 from airust.engines.registry import load_engine
 from airust.serving import create_app
-from airust.serving.server import DrainingServer, listen
+from airust.serving.server import DrainingServer, config_of, listen
 from airust.settings import ServerSettings, SessionSettings, Settings
 
 TIMEOUT_S = 60
@@ -72,16 +72,11 @@ class LiveServer:
     """An app behind a socket, in a thread of this process."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
-        import uvicorn
-
         self._sock = listen(settings.model_copy(update={"server": ServerSettings(port=0)}))
         self.port = self._sock.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         started = threading.Event()
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, ws_max_size=settings.websocket.max_frame_bytes
-        )
-        self.server = DrainingServer(config, app.state.service, started.set)
+        self.server = DrainingServer(config_of(app, settings), app.state.service, started.set)
         self._thread = threading.Thread(target=self.server.run, args=([self._sock],), daemon=True)
         self._thread.start()
         assert started.wait(TIMEOUT_S)

@@ -13,6 +13,7 @@ import pytest
 from airust.engines.base import Engine
 from airust.engines.dummy import DummyEngine
 from airust.settings import ServerSettings, Settings
+from tests.conftest import RECITED
 from tests.serving.conftest import LiveServer, Serve, eventually, gauge
 
 RUNNING = "airust_num_requests_running"
@@ -75,8 +76,15 @@ def test_the_torch_engine_stops_within_a_step(reciter: Engine, serve: Serve):
     server = serve(reciter)
     asked = ENDLESS | {"stream": True, "n": 4}
     with raw_request(server, "/v1/chat/completions", asked) as connection:
-        connection.recv(100)
-    eventually(lambda: reciter.stats().running == 0, "the slots were not freed")
+        seen = b""
+        while RECITED[0].encode() not in seen:
+            seen += connection.recv(4096)
+
+    def idle() -> bool:
+        stats = reciter.stats()
+        return stats.running == stats.waiting == 0
+
+    eventually(idle, "the slots were not freed")
     before = reciter.stats().generated_tokens
     httpx2.get(f"{server.url}/healthz", trust_env=False)
     assert reciter.stats().generated_tokens == before

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 
 from airust.engines.base import Engine
@@ -38,6 +40,94 @@ def test_the_image_is_bound_to_a_version_and_no_root():
     assert "ADD " not in DOCKERFILE
 
 
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions and their arguments, continued lines joined."""
+    text = re.sub(r"\\\n\s*", " ", DOCKERFILE)
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in lines]
+
+
+def test_the_dockerfile_keeps_the_usual_rules():
+    """The rules of hadolint that concern it, by their numbers there."""
+    stages = re.findall(r"^FROM \S+ AS (\w+)", DOCKERFILE, flags=re.MULTILINE)
+    known = {
+        "FROM", "RUN", "ENV", "COPY", "ARG", "WORKDIR", "USER", "VOLUME", "EXPOSE",
+        "HEALTHCHECK", "STOPSIGNAL", "ENTRYPOINT", "CMD",
+    }  # fmt: skip
+    kinds = [kind for kind, _ in instructions()]
+    for kind, rest in instructions():
+        assert kind in known, kind
+        if kind == "WORKDIR":
+            assert rest.startswith("/")  # DL3000
+        if kind in ("CMD", "ENTRYPOINT"):
+            assert isinstance(json.loads(rest), list)  # DL3025
+        if kind == "RUN":
+            assert not re.search(r"\b(sudo|apt-get upgrade|cd /)\b", rest)  # DL3004, 3005, 3003
+            for install in re.findall(r"pip install [^&]*", rest):
+                assert "--no-cache-dir" in install  # DL3042
+                assert "--constraint" in install  # DL3013: versions are pinned
+        if found := re.search(r"--from=(\S+)", rest):
+            assert found[1] in stages  # DL3022
+    for once in ("ENTRYPOINT", "CMD"):
+        assert kinds.count(once) == 1  # DL4003, 4004
+    assert kinds.count("HEALTHCHECK") == 1
+
+
+SERVICE = {
+    "type": "object",
+    "additionalProperties": False,
+    "oneOf": [{"required": ["build"]}, {"required": ["image"]}],
+    "properties": {
+        "build": {"type": "string"},
+        "image": {"type": "string", "pattern": r"^[\w./-]+:[\w.-]+$"},
+        "ports": {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^(\d+\.\d+\.\d+\.\d+:)?\d+:\d+$"},
+        },
+        "volumes": {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^[^:]+:/[^:]+(:ro)?$"},
+        },
+        "environment": {"type": "object", "additionalProperties": {"type": "string"}},
+        "depends_on": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"condition": {"enum": ["service_started", "service_healthy"]}},
+            },
+        },
+        "stop_grace_period": {"type": "string", "pattern": r"^\d+s$"},
+        "healthcheck": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["test"],
+            "properties": {
+                "test": {"type": "array", "items": {"type": "string"}},
+                "interval": {"type": "string", "pattern": r"^\d+s$"},
+            },
+        },
+    },
+}
+COMPOSE_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["services"],
+    "properties": {
+        "services": {"type": "object", "additionalProperties": SERVICE},
+        "volumes": {"type": "object", "additionalProperties": {"type": "object"}},
+    },
+}
+
+
+def test_compose_has_the_form_of_the_compose_specification():
+    """The part of its schema that is used here; a misspelt key would be ignored by nobody."""
+    jsonschema.validate(COMPOSE, COMPOSE_SCHEMA)
+    for name, service in COMPOSE["services"].items():
+        for other, condition in service.get("depends_on", {}).items():
+            if condition["condition"] == "service_healthy":
+                assert "healthcheck" in COMPOSE["services"][other], (name, other)
+
+
 def environment_of(text: str) -> dict[str, str]:
     return dict(re.findall(r"(AIRUST_\w+?)=(\S+)", text))
 
@@ -47,6 +137,20 @@ def test_the_environment_of_the_image_and_of_compose_is_known():
     assert settings.keys.required
     composed = COMPOSE["services"]["airust"]["environment"]
     assert load_settings(environment=composed).limits.storage_url.startswith("redis://")
+
+
+def test_the_image_has_what_its_environment_needs():
+    """The drivers of the databases that compose names, and the engine of the Kubernetes example."""
+    found = re.search(r"pip install .*\"\.\[(.*)\]\"", DOCKERFILE)
+    assert found is not None
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    wanted = set(found[1].split(","))
+    assert wanted <= set(extras)
+    assert {"scale", "openai"} <= wanted
+    assert any(need.startswith("psycopg") for need in extras["scale"])
+    assert any(need.startswith("redis") for need in extras["scale"])
 
 
 def test_compose_mounts_what_is_there_and_waits_long_enough():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import httpx2
 import pytest
 
 from airust.engines.base import Engine
+from airust.engines.dummy import DummyEngine
 from airust.engines.registry import load_engine
 from airust.types import Message, Request, SamplingParams
 from tests.serving.conftest import Serve
@@ -48,3 +52,44 @@ def test_the_way_through_a_server_changes_nothing(
     if params.logprobs is not None:
         near = pytest.approx([t.logprob for t in here.tokens if t.logprob is not None], abs=1e-4)
         assert [t.logprob for t in there.tokens if t.logprob is not None] == near
+
+
+class Beginning(DummyEngine):
+    """Its tokenizer puts a token before every text, as those of Llama and Gemma do."""
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        turns = request.messages or ()
+        return [0, *self.encode(request.prompt or "".join(turn.content for turn in turns))]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(ids).decode(errors="replace")
+
+
+def test_tokens_that_a_tokenizer_adds_are_told_apart(serve: Serve) -> None:
+    with Beginning() as engine:
+        server = serve(engine)
+
+        def tokens(**body: object) -> list[int]:
+            answer = httpx2.post(f"{server.url}/tokenize", json=body, trust_env=False)
+            found: list[int] = answer.json()["tokens"]
+            return found
+
+        assert tokens(prompt="ab") == [0, 97, 98]
+        assert tokens(prompt="ab", add_special_tokens=True) == [0, 97, 98]
+        assert tokens(prompt="ab", add_special_tokens=False) == [97, 98]
+        messages = [{"role": "user", "content": "ab"}]
+        assert tokens(messages=messages, add_special_tokens=False) == [0, 97, 98]
+        refused = httpx2.post(
+            f"{server.url}/tokenize", trust_env=False,
+            json={"messages": messages, "add_special_tokens": True},
+        )  # fmt: skip
+        assert refused.status_code == 400
+        with load_engine("openai", "dummy", base_url=f"{server.url}/v1") as remote:
+            assert remote.encode("ab") == [97, 98]
+            assert remote.encode("") == []
+            assert remote.prompt_ids(Request(prompt="ab")) == [0, 97, 98]
+            assert remote.prompt_ids(Request((Message("user", "ab"),))) == [0, 97, 98]
+            assert remote.prompt_ids(Request(token_ids=(5, 6))) == [5, 6]

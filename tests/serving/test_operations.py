@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import logging
+import select
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -170,6 +173,76 @@ def test_large_bodies_and_headers_are_refused(dummy: DummyEngine, settings: Sett
         assert (await client.post("/infer", json={"prompt": "x" * 1000})).status_code == 200
 
     run(app, steps)
+
+
+def test_too_many_headers_are_refused(dummy: DummyEngine, settings: Settings):
+    server = ServerSettings(max_headers=20)
+    app = create_app(dummy, settings.model_copy(update={"server": server}))
+
+    async def steps(client: httpx2.AsyncClient) -> None:
+        few = {f"x-{number}": "1" for number in range(10)}
+        assert (await client.get("/healthz", headers=few)).status_code == 200
+        many = {f"x-{number}": "1" for number in range(30)}
+        refused = await client.get("/healthz", headers=many)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (431, "headers_too_large")
+
+    run(app, steps)
+
+
+def endless_line() -> Iterator[bytes]:
+    yield b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: "
+    yield from itertools.repeat(b"x" * 1000)
+
+
+def endless_headers() -> Iterator[bytes]:
+    yield b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    yield from (b"X-%d: 1\r\n" % number for number in itertools.count())
+
+
+@pytest.mark.parametrize("pieces", [endless_line, endless_headers])
+def test_headers_without_end_are_cut_off(
+    dummy: DummyEngine, serve: Serve, settings: Settings, pieces: Callable[[], Iterator[bytes]]
+):
+    """The application never sees them; the connection must not gather them for ever."""
+    limits = ServerSettings(max_header_bytes=20_000)
+    server = serve(dummy, settings.model_copy(update={"server": limits}))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as line:
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces():
+                line.sendall(piece)
+                readable, _, _ = select.select([line], [], [], 0)
+                if readable:
+                    break
+        with contextlib.suppress(ConnectionError):  # the rest of what we sent was not read
+            answer = line.recv(65536)
+    assert not answer or answer.startswith(b"HTTP/1.1 431 ")
+    assert httpx2.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("said", [b"", b"POST /infer HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_headers_that_do_not_arrive(
+    dummy: DummyEngine, serve: Serve, settings: Settings, said: bytes
+):
+    server = serve(
+        dummy, settings.model_copy(update={"server": ServerSettings(body_timeout_s=0.2)})
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as line:
+        line.sendall(said)
+        answer = line.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"request_timeout" in answer
+
+
+def test_a_long_answer_outlives_the_time_for_headers(serve: Serve, settings: Settings):
+    with DummyEngine(["word " * 20], delay_s=0.03) as engine:
+        server = serve(
+            engine, settings.model_copy(update={"server": ServerSettings(body_timeout_s=0.2)})
+        )
+        with httpx2.Client(trust_env=False, timeout=60) as client:
+            for _ in range(2):  # the second on the same connection
+                response = client.post(f"{server.url}/infer", json={"prompt": "x"})
+                assert response.status_code == 200
 
 
 def test_a_body_that_does_not_arrive(dummy: DummyEngine, serve: Serve, settings: Settings):

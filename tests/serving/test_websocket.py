@@ -17,7 +17,7 @@ from tests.serving.conftest import LiveServer, Serve, eventually, gauge
 
 
 def socket(server: LiveServer, **options: Any) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{server.port}/ws", proxy=None, **options)
+    return connect(f"ws://127.0.0.1:{server.port}/ws", proxy=None, open_timeout=60, **options)
 
 
 def say(line: ClientConnection, kind: str, **values: Any) -> None:

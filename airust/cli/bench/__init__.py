@@ -1,3 +1,3 @@
 """Measure engines against each other, and what the machine can do at best."""
 
-COMMANDS = ("engines", "ceilings", "compare")
+COMMANDS = ("engines", "serve", "train", "ceilings", "compare")

@@ -53,7 +53,8 @@ def _show(found: dict[str, Any], parameters: int | None) -> None:
         table.add_row(f"memory read, {number(int(size) / MB)} MB", f"{number(rate)} GB/s")
     table.add_row("matrix product, float32", f"{number(found['matmul_fp32'])} GFLOP/s")
     table.add_row("matrix product, bfloat16", f"{number(found['matmul_bf16'])} GFLOP/s")
-    for dtype in ("float32", "bfloat16") if parameters else ():
+    table.add_row("matrix product, int8", f"{number(found['matmul_int8'])} GOP/s")
+    for dtype in ("float32", "bfloat16", "q8_0") if parameters else ():
         assert parameters is not None and dtype in BYTES
         for streams in (1, 16, 64):
             rate = attainable(found, parameters, dtype, streams)

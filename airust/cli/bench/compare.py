@@ -1,4 +1,4 @@
-"""``airust bench compare``: two runs of ``airust bench engines``, before and after a change."""
+"""``airust bench compare``: two runs of one kind, before and after a change."""
 
 from __future__ import annotations
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from airust.cli.bench.bar import with_bar
 from airust.cli.common import existing_model, print_json, say
 from airust.types import AirustError
-
-if TYPE_CHECKING:
-    from airust.bench.pace import Status
 
 EXAMPLE = "airust bench engines --model runs/tiny --random qwen3-100m --out reports/engines"
 
@@ -27,7 +25,10 @@ def run(
     ] = None,
     engines: Annotated[
         str | None,
-        typer.Option(help="NAME or NAME:OPTION=VALUE, commas between; absent: all installed."),
+        typer.Option(
+            help="NAME or NAME:OPTION=VALUE, commas between; absent: all installed. "
+            "openai:serve=ENGINE asks a server of our own."
+        ),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="The engine that ratios refer to; torch if absent.")
@@ -47,8 +48,17 @@ def run(
     budget_s: Annotated[
         float, typer.Option(help="Seconds after which no further block of launches begins.")
     ] = 840.0,
-    tune_s: Annotated[float, typer.Option(help="Seconds for finding the thread counts.")] = 150.0,
+    tune_s: Annotated[
+        float, typer.Option(help="Seconds for finding the thread counts; 0: none.")
+    ] = 150.0,
     cores: Annotated[int | None, typer.Option(help="All that may be used if absent.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="Text for perplexity; held-out statements if absent.")
+    ] = None,
+    text_tokens: Annotated[int, typer.Option(min=0, help="Of it; 0: none.")] = 256,
+    exam_questions: Annotated[
+        int, typer.Option(min=0, help="Held-out questions that every engine answers; 0: none.")
+    ] = 40,
     seed: Annotated[int, typer.Option(help="Of prompts, order and resampling.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     force: Annotated[
@@ -61,6 +71,7 @@ def run(
     An engine must first prove that it computes the same function; every timed answer is checked.
     Ctrl+C keeps what was measured, and --resume goes on.
     """
+    from airust.bench.engine_bench import EngineBench
     from airust.bench.engine_plan import EnginePlan, read_streams
     from airust.bench.random_model import random_model
     from airust.engines.registry import split_specs
@@ -84,52 +95,18 @@ def run(
         budget_s=budget_s,
         tune_s=tune_s,
         cores=cores,
+        text=None if text is None else text.as_posix(),
+        text_tokens=text_tokens,
+        exam_questions=exam_questions,
         seed=seed,
     )
-    results = _measure(plan, resume, force)
+    results = with_bar(lambda tell: EngineBench(plan, resume, force, tell).run(), plan.out)
     if as_json:
         print_json(results)
     else:
         _show(results)
     say(f"Every figure and every launch is in {out}; summary.md is the page to read.")
     _check(results)
-
-
-def _measure(plan: Any, resume: bool, force: bool) -> dict[str, Any]:
-    """Run with a bar that says how long it will take; Ctrl+C says how to go on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from airust.bench.engine_bench import EngineBench
-
-    columns = (
-        TextColumn("{task.description:44}"), BarColumn(24), TextColumn("{task.fields[left]}"),
-        TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0, left="")
-
-        def tell(status: Status) -> None:
-            share = status.spent_s / max(1e-9, status.spent_s + status.left_s)
-            left = f"{minutes(status.left_s)} left"
-            bar.update(task, description=status.what, completed=share, left=left)
-
-        try:
-            return EngineBench(plan, resume, force, tell).run()
-        except KeyboardInterrupt:
-            bar.stop()
-            say(f"Stopped. What was measured is in {plan.out}; --resume goes on with it.")
-            raise
-
-
-def minutes(seconds: float) -> str:
-    """Seconds in the words of a progress bar.
-
-    >>> minutes(42.3), minutes(90)
-    ('42 s', '1 min 30 s')
-    """
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
 def _show(results: dict[str, Any]) -> None:

@@ -121,8 +121,18 @@ class OpenAIEngine(Engine):
         """As in the base class; the server is asked."""
         if not self._server.beside_v1:
             return super().encode(text)
-        found = self._ask("tokenize", prompt=text) if text else {"tokens": []}
-        return [int(token) for token in found["tokens"]]
+        return self._tokens(prompt=text, add_special_tokens=False) if text else []
+
+    def prompt_ids(self, request: Request) -> list[int]:
+        """As in the base class; the server is asked, and adds what its tokenizer adds."""
+        if request.token_ids is not None or not self._server.beside_v1:
+            return super().prompt_ids(request)
+        if request.messages is not None:
+            return self._tokens(messages=_turns(request))
+        return self._tokens(prompt=request.prompt)
+
+    def _tokens(self, **values: object) -> list[int]:
+        return [int(token) for token in self._ask("tokenize", **values)["tokens"]]
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the base class; the server is asked."""

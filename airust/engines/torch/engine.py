@@ -30,6 +30,7 @@ from airust.engines.torch.scheduler import CLOSED, Scheduler
 from airust.engines.torch.score import score_tokens
 from airust.engines.torch.slots import FIRST_SLOTS, SlotCache, Slots
 from airust.engines.torch.steps import Work, plan
+from airust.engines.torch.threads import ALONE, Way
 from airust.gpt.checkpoint import load_model
 from airust.gpt.model import GPT
 from airust.gpt.tokenizer import Tokenizer
@@ -220,8 +221,8 @@ def _load(model: GPT, options: TorchOptions, dtype: torch.dtype, device: str) ->
     cache = SlotCache(model.config, min(FIRST_SLOTS, options.max_batch), device=device)
     # Kernels are compiled, or read from disk, at their first call: now, not in the first request.
     step, _ = plan([Work(slot=0, start=0, tokens=[0], wanted=True)], cache)
-    for threads in (1, 2):
-        fast.forward(step, cache, threads)
+    for way in (ALONE, Way(threads=2)):
+        fast.forward(step, cache, way)
     cache.erase(0)
     slots = Slots(cache, options.max_batch, options.cache_mib << 20, options.prefix_cache)
     scheduler = Scheduler(fast, slots, options.max_queue, options.prefill_chunk, options.threads)

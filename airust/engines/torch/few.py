@@ -1,7 +1,7 @@
 """A decode step of a few sequences as one compiled call, instead of a hundred tensor operations.
 
-With one to four rows a matrix product only reads its weights, row by row, and a compiled loop does
-that as fast as any library; what it saves is the start of every operation in between.
+With a few rows a matrix product mostly reads its weights, row by row, and a compiled loop does that
+as fast as any library; what it saves is the start of every operation in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airust.engines.torch.steps import Step
 from airust.engines.torch.weights import LayerWeights
 from airust.gpt.config import GPTConfig
 
-FEW = 4  # sequences; with more, a library's matrix product wins
+FEW = 16  # sequences; with more, a library's matrix product wins
 LARGEST = 2 << 30  # bytes of weights; the loops need them in a layout of their own, a second copy
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +29,7 @@ from airust.engines.torch.linear import Linear
 from airust.engines.torch.parts import in_parts
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Piece, Step
+from airust.engines.torch.threads import ALONE, Way
 from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
@@ -71,21 +71,21 @@ class FastGPT:
         if self.few is not None:
             self.few.put_head(head)
 
-    def forward(self, step: Step, cache: SlotCache, threads: int = 1) -> Tensor:
+    def forward(self, step: Step, cache: SlotCache, way: Way = ALONE) -> Tensor:
         """Run one step, storing its keys and values: logits (outputs, V) in float32.
 
         Args:
-            threads: that PyTorch is set to, and attention uses; with one, a few sequences take the
-                compiled way.
+            way: how to use the CPU's cores; PyTorch is set to its number of threads.
         """
+        if way.parts > 1:
+            return in_parts(lambda part: self.forward(part, cache), step, way.parts)
         step = step.to(self.device)
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
         rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
-        few = threads == 1 and step.singles == len(x) <= FEW and step.outputs is None
-        if self.few is not None and few:
+        if self.few is not None and way.threads == 1 and step.decodes and len(x) <= FEW:
             return self.few.forward(step, cache, x, rope)
         for layer, table in zip(self.layers, cache.layers, strict=True):
-            layer.forward(x, rope, step, table, threads)
+            layer.forward(x, rope, step, table)
         if step.outputs is not None:
             x = x.index_select(0, step.outputs)
         if not len(x):
@@ -107,8 +107,9 @@ class FastLayer:
         self.down = Linear(weights.down, dtype=dtype)
         none = torch.zeros(0, self.head_dim)
         self._gains = none if self.qk_gain is None else self.qk_gain
+        self._floor = self.qk_norm.floor.numpy()[()]
 
-    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int = 1) -> None:
+    def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor) -> None:
         """Add both halves of the block to the residual stream x (N, C), in place.
 
         Args:
@@ -116,21 +117,26 @@ class FastLayer:
             table: keys and values of this layer (2, slots, K, capacity, D).
         """
         qkv = self.qkv(self.norm(x)).view(len(x), -1, self.head_dim)  # (N, H + 2K, D)
-        x += self.out(self._attend(qkv, rope, step, table, threads))
+        x += self.out(self._attend(qkv, rope, step, table))
         gate, up = self.gate_up(self.norm(x)).view(len(x), 2, -1).unbind(1)  # (N, F) each
         x += self.down(F.silu(gate).mul_(up))
 
-    def _attend(self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int) -> Tensor:
+    def _attend(self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
         """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
         out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
         if (n := step.singles) and qkv.device.type == "cpu":
-            self._attend_rows(qkv[:n], rope[:n, :, 0], step, table, threads, out[:n])
+            scores = torch.empty(step.longest).numpy()
+            kernels.attend_rows(
+                qkv[:n].numpy(), self._gains.numpy(), self._floor, rope[:n, :, 0].numpy(),
+                table.numpy(), step.slots[:n].numpy(), step.positions[:n].numpy(), scores,
+                out[:n].numpy(),
+            )  # fmt: skip
         elif n:
-            q, k = self._rotate(qkv[:n], *rope[:n].unbind(1))
+            q, k = self._rotate(qkv[:n], rope[:n])
             values = qkv[:n, self.heads + self.kv_heads :]
             out[:n] = attend_gathered(q, k, values, step, table)
         if step.pieces:
-            q, k = self._rotate(qkv[n:], *rope[n:].unbind(1))
+            q, k = self._turn(qkv[n:], rope[n:])
             for piece in step.pieces:
                 rows = slice(piece.first - n, piece.first - n + piece.tokens)
                 out[piece.first : piece.first + piece.tokens] = self._attend_piece(
@@ -138,28 +144,18 @@ class FastLayer:
                 )
         return out.view(len(qkv), -1)
 
-    def _attend_rows(
-        self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int, out: Tensor
-    ) -> None:
-        """Attention of sequences with one new token each: (n, H + 2K, D) -> out (n, H, D)."""
-        floor, gains = self.qk_norm.floor.numpy()[()], self._gains.numpy()
-        rows, turns, held, result = qkv.numpy(), rope.numpy(), table.numpy(), out.numpy()
-        slots, positions = step.slots.numpy(), step.positions.numpy()[: len(rows)]
+    def _turn(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (R, H, D) and keys (R, K, D), normalised and turned; on a CPU in place."""
+        if qkv.device.type != "cpu":
+            return self._rotate(qkv, rope)
+        heads = self.heads + self.kv_heads
+        turns = rope[:, :, 0].numpy()
+        kernels.turn_rows(qkv.numpy(), heads, self._gains.numpy(), self._floor, turns)
+        return qkv[:, : self.heads], qkv[:, self.heads : heads]
 
-        def attend(a: int, b: int) -> None:
-            scores = np.empty(step.longest, np.float32)
-            kernels.attend_rows(
-                rows[a:b], gains, floor, turns[a:b], held, slots[a:b], positions[a:b], scores,
-                result[a:b],
-            )  # fmt: skip
-
-        if threads > 1 and positions.sum() * self.kv_heads * self.head_dim > WORTH_THREADS:
-            in_parts(attend, positions + 1, threads)
-        else:
-            attend(0, len(rows))
-
-    def _rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (R, H, D) and keys (R, K, D), normalised and turned."""
+    def _rotate(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in tensor operations, for a GPU."""
+        cos, sin = rope.unbind(1)
         qk = qkv[:, : self.heads + self.kv_heads]
         if self.qk_gain is not None:
             qk = qk * (self.qk_gain / self.qk_norm.scale(qk))

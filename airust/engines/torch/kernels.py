@@ -128,6 +128,23 @@ def _attend(query: Any, keys: Any, values: Any, length: int, scores: Any, out: A
 
 
 @njit(**FAST)
+def turn_rows(qkv: Any, heads: int, gains: Any, floor: Any, rope: Any) -> None:
+    """Normalise and rotate the queries and keys of N tokens, in place.
+
+    Args:
+        qkv: the projections of all heads (N, H + 2 K, D).
+        heads: H + K.
+        gains: of the norm of queries and keys (H + K, D), or (0, D).
+        floor: of that norm.
+        rope: cosines and sines of the positions (N, 2, D).
+    """
+    for n in range(qkv.shape[0]):
+        row, cos, sin = qkv[n], rope[n, 0], rope[n, 1]
+        for h in range(heads):
+            _turn(row[h], gains[h : h + 1], floor, cos, sin)
+
+
+@njit(**FAST)
 def attend_rows(
     qkv: Any, gains: Any, floor: Any, rope: Any, table: Any, slots: Any, positions: Any,
     scores: Any, out: Any,
@@ -172,7 +189,21 @@ def _multiply(weights: Any, scales: Any, x: Any, add: bool, y: Any) -> None:
         row = weights[o]
         scale = scales[o] if scales.shape[0] else np.float32(1)
         n = 0
-        while n + 2 <= x.shape[0]:  # a row is read once for two
+        while n + 4 <= x.shape[0]:  # a row is read once for four
+            one, two, three, four = x[n], x[n + 1], x[n + 2], x[n + 3]
+            a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for i in range(one.shape[0]):
+                w = number(row[i])
+                a += w * one[i]
+                b += w * two[i]
+                c += w * three[i]
+                d += w * four[i]
+            y[n, o] = a * scale + y[n, o] if add else a * scale
+            y[n + 1, o] = b * scale + y[n + 1, o] if add else b * scale
+            y[n + 2, o] = c * scale + y[n + 2, o] if add else c * scale
+            y[n + 3, o] = d * scale + y[n + 3, o] if add else d * scale
+            n += 4
+        while n + 2 <= x.shape[0]:
             one, other, a, b = x[n], x[n + 1], np.float32(0), np.float32(0)
             for i in range(one.shape[0]):
                 w = number(row[i])

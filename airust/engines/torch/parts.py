@@ -1,40 +1,44 @@
-"""A compiled loop over rows on several threads.
+"""A decode step cut into parts, each computed by a thread of its own.
 
-PyTorch's own threads are not to be had for a loop of ours, and a second OpenMP beside its own
-makes both wait. Python's will do, because compiled loops release the GIL.
+Sequences that only decode have nothing to do with each other. PyTorch's threads share out the rows
+of every operation and meet behind it, some forty times a step; small operations then wait more
+than they work. Cut beforehand, the rows meet once. The weights are read once for each part, so a
+model that does not fit into the caches may be better off without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
-from itertools import pairwise
 
-import numpy as np
+import torch
+from torch import Tensor
+
+from airust.engines.torch.steps import Step
 
 
-def in_parts(work: Callable[[int, int], None], weights: np.ndarray, threads: int) -> None:
-    """Call work(start, end) for parts of the rows that weigh about the same, one a thread.
-
-    >>> parts = []
-    >>> in_parts(lambda start, end: parts.append((start, end)), np.array([1, 1, 1, 5]), 2)
-    >>> sorted(parts)
-    [(0, 3), (3, 4)]
+def in_parts(forward: Callable[[Step], Tensor], step: Step, parts: int) -> Tensor:
+    """The logits (N, V) of a step of single tokens, computed in so many parts at the same time.
 
     Args:
-        weights: of the rows (N).
+        forward: gives the logits of a part; it is called in several threads.
     """
-    sums = np.cumsum(weights)
-    shares = sums[-1] * np.arange(1, threads) / threads
-    borders = [0, *(int(b) for b in np.searchsorted(sums, shares)), len(weights)]
-    first, *others = [(a, b) for a, b in pairwise(borders) if a < b]
-    waiting = [_pool(threads - 1).submit(work, *part) for part in others]
-    work(*first)
-    for part in waiting:
-        part.result()
+    first, *others = step.split(parts)
+    waiting = [_threads(parts - 1).submit(_alone, forward, part) for part in others]
+    try:
+        logits = forward(first)
+    finally:
+        wait(waiting)  # also where it failed: the parts write into one cache
+    return torch.cat([logits, *(part.result() for part in waiting)])
+
+
+@torch.inference_mode()
+def _alone(forward: Callable[[Step], Tensor], step: Step) -> Tensor:
+    return forward(step)
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="airust-attention")
+def _threads(count: int) -> ThreadPoolExecutor:
+    # The number of PyTorch's threads is each thread's own; here nothing is to be shared out.
+    return ThreadPoolExecutor(count, "airust-decode", torch.set_num_threads, (1,))

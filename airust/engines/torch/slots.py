@@ -25,8 +25,8 @@ from itertools import count
 import torch
 from torch import Tensor
 
+from airust.engines.torch.pages import zeros_in_large_pages
 from airust.gpt.config import GPTConfig
-from airust.gpt.memory import zeros_in_large_pages
 from airust.types import ContextOverflowError
 
 FIRST_SLOTS = 4

@@ -34,6 +34,7 @@ class StreamOptions(Body):
 
     include_usage: bool | None = Field(None, description="A last chunk tells the tokens.")
     include_obfuscation: bool | None = Field(None, description=IGNORED)
+    continuous_usage_stats: bool | None = Field(None, description=IGNORED)
 
 
 class StructuredOutputs(Body):

@@ -28,11 +28,18 @@ class TokenizeRequest(Body):
     messages: Annotated[list[ChatMessage] | None, Field(min_length=1, max_length=MOST_MESSAGES)] = (
         None
     )
+    add_special_tokens: bool | None = Field(
+        None,
+        description="false: the prompt's own tokens, without those that the model's tokenizer puts "
+        "before it. The chat form of messages has all that it needs.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TokenizeRequest:
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("give either prompt or messages")
+        if self.messages is not None and self.add_special_tokens:
+            raise ValueError("add_special_tokens needs prompt")
         return self
 
 
@@ -47,11 +54,14 @@ class DetokenizeRequest(Body):
 async def tokenize(body: TokenizeRequest, http: HttpRequest) -> Response:
     """The token ids of a text, or of a conversation in the model's chat form."""
     model = service_of(http).models.find(body.model)
+    engine, prompt = model.engine, body.prompt or ""
     if body.messages is not None:
         messages = tuple(message.message() for message in body.messages)
-        ids = await asyncio.to_thread(model.engine.prompt_ids, Request(messages=messages))
+        ids = await asyncio.to_thread(engine.prompt_ids, Request(messages=messages))
+    elif body.add_special_tokens is False or not prompt:
+        ids = await asyncio.to_thread(engine.encode, prompt)
     else:
-        ids = await asyncio.to_thread(model.engine.encode, body.prompt or "")
+        ids = await asyncio.to_thread(engine.prompt_ids, Request(prompt=prompt))
     return json_response({"tokens": ids, "count": len(ids), "max_model_len": model.engine.context})
 
 

@@ -24,8 +24,12 @@ class Caps:
             return
         settings, headers = self._settings, Headers(scope=scope)
         size = sum(len(name) + len(value) for name, value in headers.raw)
-        if size + len(scope.get("raw_path") or b"") > settings.max_header_bytes:
+        size += len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        many = len(headers.raw) > settings.max_headers
+        if many or size > settings.max_header_bytes:
             message = f"The headers may have {settings.max_header_bytes} bytes."
+            if many:
+                message = f"There may be {settings.max_headers} headers."
             error = ApiError(431, message, "headers_too_large", headers={"connection": "close"})
             await error.send(scope, receive, send)
             return

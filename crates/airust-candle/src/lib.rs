@@ -8,6 +8,7 @@
 //! | `checkpoint.py` | [`weights`] | tensors of safetensors files by name |
 //! | `rope.py` | [`rope`] | rotary positions, with the scalings of Llama 3 and Phi-3 |
 //! | `model.py` and its parts | [`model`] | embedding, attention, feed-forward, output |
+//! | `norm.py`, `feed_forward.py` | [`rows`] | what is done to each row by itself |
 //! | `nn.Linear` | [`linear`] | a matrix product that is fast for a few rows |
 //!
 //! [`others`] runs further families by candle-transformers, [`shared`] lets many threads share a
@@ -20,6 +21,7 @@ pub mod model;
 pub mod others;
 pub mod product;
 pub mod rope;
+pub mod rows;
 pub mod shared;
 pub mod threads;
 pub mod weights;

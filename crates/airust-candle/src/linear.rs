@@ -7,15 +7,16 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::{bf16, f16};
 
-use crate::product::{LANES, ROWS, Weight, multiply};
+use crate::product::{LANES, ROWS, Weight, multiply_add};
+use crate::rows::look;
 use crate::threads::Threads;
 
 /// y = W x + b
 pub struct Linear {
     panels: Panels,
-    inputs: usize,        // I
-    outputs: usize,       // O
-    bias: Option<Tensor>, // (O)
+    inputs: usize,          // I
+    outputs: usize,         // O
+    bias: Option<Vec<f32>>, // (O)
 }
 
 /// A matrix (O, I) as ceil(O / 64) panels of (I, 64), the last one filled up with zeros.
@@ -36,23 +37,28 @@ impl Linear {
             DType::F16 => Panels::F16(pack(&flat.to_vec1()?, inputs)),
             dtype => bail!("weights cannot be {dtype:?}"),
         };
+        let bias = bias.map(|bias| bias.to_vec1()).transpose()?;
         Ok(Self { panels, inputs, outputs, bias })
     }
 
     /// (N, I) -> (N, O)
     pub fn forward(&self, x: &Tensor, threads: &Threads) -> Result<Tensor> {
-        let shape = (x.dim(0)?, self.outputs);
-        let x = x.flatten_all()?.to_vec1::<f32>()?;
-        let y = match &self.panels {
-            Panels::F32(panels) => product(panels, &x, self.inputs, self.outputs, threads),
-            Panels::BF16(panels) => product(panels, &x, self.inputs, self.outputs, threads),
-            Panels::F16(panels) => product(panels, &x, self.inputs, self.outputs, threads),
-        };
-        let y = Tensor::from_vec(y, shape, &Device::Cpu)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
+        Tensor::from_vec(self.numbers(x, threads)?, (x.dim(0)?, self.outputs), &Device::Cpu)
+    }
+
+    /// The same as plain numbers.
+    pub fn numbers(&self, x: &Tensor, threads: &Threads) -> Result<Vec<f32>> {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let mut y = look(x, |x| match &self.panels {
+            Panels::F32(panels) => product(panels, x, inputs, outputs, threads),
+            Panels::BF16(panels) => product(panels, x, inputs, outputs, threads),
+            Panels::F16(panels) => product(panels, x, inputs, outputs, threads),
+        })?;
+        if let Some(bias) = &self.bias {
+            let rows = y.chunks_exact_mut(outputs);
+            rows.for_each(|row| row.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias));
         }
+        Ok(y)
     }
 
     /// Rows of the matrix (O, I) as they were, (N, I) in float32: an embedding that is tied to the
@@ -101,7 +107,7 @@ fn product<W: Weight>(
     threads.fill_chunks(&mut parts, n * LANES, n * inputs * outputs, |p, part| {
         let panel = &panels[p * inputs * LANES..(p + 1) * inputs * LANES];
         for (x, out) in x.chunks(ROWS * inputs).zip(part.chunks_mut(ROWS * LANES)) {
-            multiply(panel, x, inputs, out);
+            multiply_add(panel, x, inputs, out);
         }
     });
     if n == 1 {
@@ -109,12 +115,11 @@ fn product<W: Weight>(
         return parts;
     }
     let mut y = vec![0f32; n * outputs];
-    for (p, part) in parts.chunks_exact(n * LANES).enumerate() {
-        let (first, width) = (p * LANES, LANES.min(outputs - p * LANES));
-        for (row, numbers) in y.chunks_exact_mut(outputs).zip(part.chunks_exact(LANES)) {
-            row[first..first + width].copy_from_slice(&numbers[..width]);
+    threads.fill_chunks(&mut y, outputs, n * outputs, |row, y| {
+        for (part, y) in parts.chunks_exact(n * LANES).zip(y.chunks_mut(LANES)) {
+            y.copy_from_slice(&part[row * LANES..row * LANES + y.len()]);
         }
-    }
+    });
     y
 }
 

@@ -19,13 +19,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use candle_nn::ops::{rms_norm, swiglu};
 use serde_json::Value;
 
 use crate::attention::KeyValues;
 use crate::config::Config;
 use crate::linear::Linear;
-use crate::rope::Rope;
+use crate::rope::Table;
+use crate::rows::{RmsNorm, each_row, gate};
 use crate::threads::Threads;
 use crate::weights::Weights;
 
@@ -47,25 +47,13 @@ pub struct Piece {
 /// What all layers of a step need.
 struct Step<'a> {
     texts: &'a mut [Piece],
-    rope: &'a Rope,
-    table: (Tensor, Tensor), // cosines and sines of its rows
+    places: Vec<(usize, usize)>, // of each row: which text, which position there
+    table: Table,                // how to turn each row's queries and keys
     threads: &'a Threads,
 }
 
-/// Divides by the root mean square and scales by a learned gain (Zhang and Sennrich 2019).
-struct RmsNorm {
-    gain: Tensor,
-    eps: f32,
-}
-
-impl RmsNorm {
-    fn load(weights: &Weights, name: &str, size: usize, eps: f32) -> Result<Self> {
-        Ok(Self { gain: weights.get(&format!("{name}.weight"), size)?, eps })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        rms_norm(&x.contiguous()?, &self.gain, self.eps)
-    }
+fn load_norm(weights: &Weights, name: &str, size: usize, eps: f32) -> Result<RmsNorm> {
+    Ok(RmsNorm { gain: weights.get(&format!("{name}.weight"), size)?.to_vec1()?, eps })
 }
 
 /// Each position gathers from the positions before it (Vaswani et al. 2017, section 3.2.1).
@@ -99,7 +87,7 @@ impl Attention {
             None
         };
         let out_bias = if config.out_bias { Some(bias("o", config.hidden_size)?) } else { None };
-        let norm = |part| RmsNorm::load(weights, &name(part), head_dim, config.norm_eps);
+        let norm = |part| load_norm(weights, &name(part), head_dim, config.norm_eps);
         let norms = if config.qk_norm { Some((norm("q_norm")?, norm("k_norm")?)) } else { None };
         let out = weights.get(&name("o_proj.weight"), (config.hidden_size, heads * head_dim))?;
         let (qkv, out) = (Linear::new(&weight, qkv_bias)?, Linear::new(&out, out_bias)?);
@@ -108,38 +96,41 @@ impl Attention {
 
     /// (N, C) -> (N, C)
     fn forward(&self, x: &Tensor, step: &mut Step) -> Result<Tensor> {
-        let (n, d) = (x.dim(0)?, self.head_dim);
-        let qkv = self.qkv.forward(x, step.threads)?; // (N, (H + 2 K) D)
-        let part = |first: usize, heads: usize| {
-            qkv.narrow(1, first * d, heads * d)?.contiguous()?.reshape((1, n, heads, d))
-        };
-        let mut q = part(0, self.heads)?; // (1, N, H, D)
-        let mut k = part(self.heads, self.kv_heads)?; // (1, N, K, D)
-        let v = part(self.heads + self.kv_heads, self.kv_heads)?;
-        if let Some((q_norm, k_norm)) = &self.norms {
-            (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
+        let (h, k, d) = (self.heads, self.kv_heads, self.head_dim);
+        let width = (h + 2 * k) * d;
+        let mut qkv = self.qkv.numbers(x, step.threads)?; // (N, (H + 2 K) D)
+        step.threads.fill_chunks(&mut qkv, width, 8 * width * step.places.len(), |n, row| {
+            for (i, head) in row[..(h + k) * d].chunks_exact_mut(d).enumerate() {
+                if let Some((q_norm, k_norm)) = &self.norms {
+                    (if i < h { q_norm } else { k_norm }).normalise(head);
+                }
+                step.table.turn(n, head);
+            }
+        });
+        for (row, (text, _)) in qkv.chunks_exact(width).zip(&step.places) {
+            let (keys, values) = row[h * d..].split_at(k * d);
+            step.texts[*text].cache.layers[self.layer].append(keys, values);
         }
-        (q, k) = (step.rope.rotate(&q, &step.table)?, step.rope.rotate(&k, &step.table)?);
-
-        let [q, k, v] = [q, k, v].map(|rows| rows.flatten_all()?.to_vec1::<f32>());
-        let (mut q, mut k, mut v) = (&q?[..], &k?[..], &v?[..]);
-        let mut out = Vec::with_capacity(q.len());
-        for text in step.texts.iter_mut() {
-            let (new, layer) = (text.ids.len() * d, &mut text.cache.layers[self.layer]);
-            let (keys, values, queries);
-            (queries, q) = q.split_at(new * self.heads);
-            (keys, k) = k.split_at(new * self.kv_heads);
-            (values, v) = v.split_at(new * self.kv_heads);
-            layer.append(keys, values);
-            out.extend(layer.attend(queries, self.heads, step.threads));
-        }
-        let out = Tensor::from_vec(out, (n, self.heads * d), &Device::Cpu)?;
-        self.out.forward(&out, step.threads)
+        // A chunk is one head of keys and values, and one token's queries that share it.
+        let mut out = vec![0f32; step.places.len() * h * d]; // (N, H D)
+        let (group, texts) = (h / k * d, &*step.texts);
+        let seen: usize = step.places.iter().map(|(_, position)| position + 1).sum();
+        step.threads.fill_chunks(&mut out, group, 2 * h * d * seen, |i, out| {
+            let (n, head) = (i / k, i % k);
+            let (text, position) = step.places[n];
+            let queries = &qkv[n * width + head * group..][..group];
+            texts[text].cache.layers[self.layer].attend(head, position + 1, queries, out);
+        });
+        self.out.forward(
+            &Tensor::from_vec(out, (step.places.len(), h * d), &Device::Cpu)?,
+            step.threads,
+        )
     }
 }
 
 /// SwiGLU (Shazeer 2020): one half of a wide layer opens and shuts the other.
 struct FeedForward {
+    size: usize,     // F
     gate_up: Linear, // (2 F, C)
     down: Linear,    // (C, F)
 }
@@ -154,11 +145,13 @@ impl FeedForward {
             weights.stacked(&[(name("gate_proj"), size), (name("up_proj"), size)], hidden)?
         };
         let down = weights.get(&name("down_proj"), (hidden, size))?;
-        Ok(Self { gate_up: Linear::new(&gate_up, None)?, down: Linear::new(&down, None)? })
+        let (gate_up, down) = (Linear::new(&gate_up, None)?, Linear::new(&down, None)?);
+        Ok(Self { size, gate_up, down })
     }
 
     fn forward(&self, x: &Tensor, threads: &Threads) -> Result<Tensor> {
-        self.down.forward(&swiglu(&self.gate_up.forward(x, threads)?)?, threads)
+        let gates = self.gate_up.forward(x, threads)?; // (N, 2 F)
+        self.down.forward(&each_row(&gates, self.size, threads, gate)?, threads)
     }
 }
 
@@ -174,7 +167,7 @@ impl Block {
     fn load(config: &Config, weights: &Weights, layer: usize) -> Result<Self> {
         let norm = |part: &str| {
             let name = format!("model.layers.{layer}.{part}");
-            RmsNorm::load(weights, &name, config.hidden_size, config.norm_eps)
+            load_norm(weights, &name, config.hidden_size, config.norm_eps)
         };
         Ok(Self {
             attention_norm: norm("input_layernorm")?,
@@ -185,8 +178,10 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, step: &mut Step) -> Result<Tensor> {
-        let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, step)?)?;
-        &x + self.ffn.forward(&self.ffn_norm.forward(&x)?, step.threads)?
+        let normed = self.attention_norm.forward(x, step.threads)?;
+        let x = (x + self.attention.forward(&normed, step)?)?;
+        let normed = self.ffn_norm.forward(&x, step.threads)?;
+        &x + self.ffn.forward(&normed, step.threads)?
     }
 }
 
@@ -212,17 +207,15 @@ impl Gpt {
         };
         let blocks: Result<Vec<Block>> =
             (0..config.layers).map(|layer| Block::load(&config, &weights, layer)).collect();
-        let norm = RmsNorm::load(&weights, "model.norm", config.hidden_size, config.norm_eps)?;
+        let norm = load_norm(&weights, "model.norm", config.hidden_size, config.norm_eps)?;
         Ok(Self { config, embedding, blocks: blocks?, norm, head })
     }
 
-    /// An empty cache for a text of up to `capacity` tokens.
+    /// An empty cache for a text of up to `capacity` tokens. It grows with the text.
     pub fn cache(&self, capacity: usize) -> Cache {
         let (heads, size) = (self.config.kv_heads, self.config.head_dim);
         Cache {
-            layers: (0..self.config.layers)
-                .map(|_| KeyValues::new(heads, size, capacity))
-                .collect(),
+            layers: (0..self.config.layers).map(|_| KeyValues::new(heads, size)).collect(),
             length: 0,
             capacity,
             frequencies: self.config.rope.frequencies(capacity),
@@ -233,13 +226,13 @@ impl Gpt {
     /// where all are wanted. The texts' caches take the new tokens in.
     pub fn forward(&self, texts: &mut [Piece], threads: &Threads) -> Result<Tensor> {
         let (mut ids, mut places, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
-        for text in texts.iter() {
+        for (i, text) in texts.iter().enumerate() {
             let (t, start) = (text.ids.len(), text.cache.length);
             if t == 0 || start + t > text.cache.capacity {
                 bail!("{t} tokens after {start} do not fit into {}", text.cache.capacity);
             }
             ids.extend_from_slice(&text.ids);
-            places.extend((start..start + t).map(|p| (p, text.cache.frequencies.clone())));
+            places.extend((start..start + t).map(|position| (i, position)));
             let rows = ids.len() - if text.all { t } else { 1 }..ids.len();
             wanted.extend(rows.map(|row| row as u32));
         }
@@ -249,8 +242,9 @@ impl Gpt {
             None => self.head.rows(&ids)?,
         }
         .to_dtype(DType::F32)?; // (N, C)
-        let (rope, table) = (&self.config.rope, self.config.rope.table(&places)?);
-        let mut step = Step { texts, rope, table, threads };
+        let turned = places.iter().map(|&(i, at)| (at, &*texts[i].cache.frequencies));
+        let table = self.config.rope.table(turned);
+        let mut step = Step { texts, places, table, threads };
         for block in &self.blocks {
             x = block.forward(&x, &mut step)?;
         }
@@ -261,6 +255,6 @@ impl Gpt {
             let rows = wanted.len();
             x = x.index_select(&Tensor::from_vec(wanted, rows, &Device::Cpu)?, 0)?; // (R, C)
         }
-        self.head.forward(&self.norm.forward(&x)?, threads)
+        self.head.forward(&self.norm.forward(&x, threads)?, threads)
     }
 }

@@ -49,6 +49,7 @@ pub fn load(folder: &Path, values: &Value, dtype: DType) -> Result<Box<dyn Other
     let files = weights::files(folder)?;
     // SAFETY: as in `Weights::open`.
     let weights = unsafe { VarBuilder::from_mmaped_safetensors(&files, dtype, &Device::Cpu)? };
+    check(values)?;
     let values = &as_before(values);
     Ok(match values["model_type"].as_str().unwrap_or_default() {
         "gemma2" => Box::new(gemma2::Model::new(false, &config(values)?, weights)?),
@@ -58,12 +59,47 @@ pub fn load(folder: &Path, values: &Value, dtype: DType) -> Result<Box<dyn Other
     })
 }
 
+/// How many positions there may be. The masks of candle-transformers know no sliding window while
+/// they decode, and it is felt only behind its length.
+pub fn context(values: &Value) -> usize {
+    let size = |name: &str| values[name].as_u64().map(|size| size as usize);
+    let window = match values["use_sliding_window"].as_bool() {
+        Some(false) => None,
+        _ => size("sliding_window"),
+    };
+    size("max_position_embeddings").unwrap_or(0).min(window.unwrap_or(usize::MAX))
+}
+
+/// Refuse what candle-transformers would load and then answer wrongly.
+fn check(values: &Value) -> Result<()> {
+    for scaling in [&values["rope_scaling"], &values["rope_parameters"]] {
+        let kind = [&scaling["rope_type"], &scaling["type"]].into_iter().find_map(Value::as_str);
+        if let Some(kind) = kind.filter(|kind| *kind != "default") {
+            bail!("the rotary scaling '{kind}' is not supported for {}", values["model_type"]);
+        }
+    }
+    if values["mlp_only_layers"].as_array().is_some_and(|layers| !layers.is_empty()) {
+        bail!("mlp_only_layers are not supported");
+    }
+    if values["quantization_config"].is_object() {
+        bail!("quantised weights are not supported");
+    }
+    Ok(())
+}
+
 /// config.json in the form of transformers 4, which candle-transformers reads.
 fn as_before(values: &Value) -> Value {
     let mut values = values.clone();
     let rope = values["rope_parameters"].clone();
     if values["rope_theta"].is_null() {
         values["rope_theta"] = rope.get("rope_theta").cloned().unwrap_or(json!(10_000.0));
+    }
+    for (old, new) in
+        [("num_experts", "num_local_experts"), ("max_window_layers", "num_hidden_layers")]
+    {
+        if values[old].is_null() {
+            values[old] = values[new].clone();
+        }
     }
     for name in ["bos_token_id", "eos_token_id", "pad_token_id"] {
         values[name] = Value::Null; // may be lists, and nobody here asks for them
@@ -75,5 +111,36 @@ fn config<C: DeserializeOwned>(values: &Value) -> Result<C> {
     match serde_json::from_value(values.clone()) {
         Ok(config) => Ok(config),
         Err(error) => bail!("config.json: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_answer_wrongly_is_refused() {
+        for (values, reason) in [
+            (json!({"rope_scaling": {"type": "linear", "factor": 2}}), "linear"),
+            (json!({"rope_parameters": {"rope_type": "yarn"}}), "yarn"),
+            (json!({"mlp_only_layers": [0]}), "mlp_only_layers"),
+            (json!({"quantization_config": {"bits": 4}}), "quantised"),
+        ] {
+            assert!(check(&values).unwrap_err().to_string().contains(reason));
+        }
+        let harmless = json!({
+            "rope_scaling": null, "rope_parameters": {"rope_type": "default"},
+            "mlp_only_layers": [], "quantization_config": null,
+        });
+        assert!(check(&harmless).is_ok());
+    }
+
+    #[test]
+    fn the_context_ends_with_the_window() {
+        assert_eq!(context(&json!({"max_position_embeddings": 64})), 64);
+        assert_eq!(context(&json!({"max_position_embeddings": 64, "sliding_window": 16})), 16);
+        let mut unused = json!({"max_position_embeddings": 64, "sliding_window": 16});
+        unused["use_sliding_window"] = json!(false);
+        assert_eq!(context(&unused), 64);
     }
 }

@@ -7,9 +7,9 @@
 //! for each input i:   sums[0..64] += panel[i][0..64] * x[i]
 //! ```
 //!
-//! The 64 sums stay in registers, memory is read front to back, and nothing has to be added up
-//! across a register at the end. With a panel's weights at hand, up to four rows x are done at a
-//! time: one row is limited by memory, four by arithmetic.
+//! The sums stay in registers, memory is read front to back, and nothing has to be added up across
+//! a register at the end. With a panel's weights at hand, up to four rows x are done at a time: one
+//! row is limited by memory, four by arithmetic.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -18,37 +18,49 @@ use half::{bf16, f16};
 pub const LANES: usize = 64;
 /// Rows that are done together at most.
 pub const ROWS: usize = 4;
+/// Outputs of one pass over a panel. The sums of four rows must fit into the registers: 16 of 512
+/// bits are enough for 64, elsewhere a panel takes several passes.
+const WIDTH: usize = if cfg!(target_feature = "avx512f") { LANES } else { 16 };
 
-/// A panel (I, 64) and up to four rows of I numbers, one every `stride` -> (N, 64).
-pub fn multiply<W: Weight>(panel: &[W], x: &[f32], stride: usize, out: &mut [f32]) {
+/// A panel (I, 64) and up to four rows of I numbers, one every `stride`, added to `out` (N, 64).
+pub fn multiply_add<W: Weight>(panel: &[W], x: &[f32], stride: usize, out: &mut [f32]) {
     let inputs = panel.len() / LANES;
     let row = |r: usize| &x[r * stride..r * stride + inputs];
     match out.len() / LANES {
-        1 => tile(panel, [row(0)], out),
-        2 => tile(panel, [row(0), row(1)], out),
-        3 => tile(panel, [row(0), row(1), row(2)], out),
-        _ => tile(panel, [row(0), row(1), row(2), row(3)], out),
+        1 => passes::<W, LANES, 1>(panel, [row(0)], out), // one row's sums fit everywhere
+        2 => passes::<W, WIDTH, 2>(panel, [row(0), row(1)], out),
+        3 => passes::<W, WIDTH, 3>(panel, [row(0), row(1), row(2)], out),
+        _ => passes::<W, WIDTH, 4>(panel, [row(0), row(1), row(2), row(3)], out),
     }
 }
 
 #[inline(always)]
-fn tile<W: Weight, const N: usize>(panel: &[W], rows: [&[f32]; N], out: &mut [f32]) {
-    let mut sums = [[0f32; LANES]; N];
-    for (i, weights) in panel.as_chunks::<LANES>().0.iter().enumerate() {
-        let weights = W::widen(weights);
-        for n in 0..N {
-            let x = rows[n][i];
-            for lane in 0..LANES {
-                sums[n][lane] = multiply_add(weights[lane], x, sums[n][lane]);
+fn passes<W: Weight, const L: usize, const N: usize>(
+    panel: &[W],
+    rows: [&[f32]; N],
+    out: &mut [f32],
+) {
+    for first in (0..LANES).step_by(L) {
+        let mut sums = [[0f32; L]; N];
+        for (i, weights) in panel.as_chunks::<LANES>().0.iter().enumerate() {
+            let weights = W::widen(&weights[first..].as_chunks::<L>().0[0]);
+            for n in 0..N {
+                let x = rows[n][i];
+                for lane in 0..L {
+                    sums[n][lane] = fused(weights[lane], x, sums[n][lane]);
+                }
             }
         }
+        for (out, sums) in out.chunks_exact_mut(LANES).zip(sums) {
+            out[first..first + L].iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+        }
     }
-    out.copy_from_slice(sums.as_flattened());
 }
 
-/// In one instruction where the processor has it; elsewhere that would be a slow library call.
+/// a b + c in one instruction where the processor has it; elsewhere that would be a slow library
+/// call.
 #[inline(always)]
-fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+pub fn fused(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
         a.mul_add(b, c)
     } else {

@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 
-use crate::shared;
+use crate::{rows, shared};
 
 /// A loaded model. Threads may share it.
 #[pyclass(frozen)]
@@ -84,7 +84,7 @@ impl Sequence {
     /// Take tokens in; the likeliest next token, or None where the logits are no numbers.
     fn greedy(&self, py: Python<'_>, ids: Vec<u32>) -> PyResult<Option<u32>> {
         let logits = py.detach(|| self.step(ids, false)).map_err(PyRuntimeError::new_err)?;
-        Ok(likeliest(&logits))
+        Ok(rows::likeliest(&logits))
     }
 
     /// Take tokens in; the float32 logits of the next token, or with `all` of the one after each.
@@ -113,20 +113,6 @@ impl Sequence {
         *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
         logits.flatten_all().and_then(|logits| logits.to_vec1()).map_err(|e| e.to_string())
     }
-}
-
-/// The first of the largest logits; none if one is not a number.
-fn likeliest(logits: &[f32]) -> Option<u32> {
-    let mut best = 0;
-    for (i, logit) in logits.iter().enumerate() {
-        if logit.is_nan() {
-            return None;
-        }
-        if *logit > logits[best] {
-            best = i;
-        }
-    }
-    logits[best].is_finite().then_some(best as u32)
 }
 
 /// The candle engine of airust.

@@ -19,8 +19,7 @@
 use std::f32::consts::PI;
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor, bail};
-use candle_nn::rotary_emb::rope_thd;
+use candle_core::{Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -135,28 +134,29 @@ impl Rope {
         }
     }
 
-    /// Cosines and sines, a row for each of N tokens at these positions of their texts.
-    pub fn table(&self, tokens: &[(usize, Arc<[f32]>)]) -> Result<(Tensor, Tensor)> {
-        let turn = |(position, frequencies): &(usize, Arc<[f32]>)| {
-            let position = *position as f32;
-            frequencies.iter().map(|f| position * f).collect::<Vec<f32>>()
-        };
-        let angles: Vec<f32> = tokens.iter().flat_map(turn).collect();
-        let numbers = |of: fn(f32) -> f32| {
-            let numbers = angles.iter().map(|&angle| of(angle) * self.scale).collect();
-            Tensor::from_vec(numbers, (tokens.len(), self.size / 2), &Device::Cpu)
-        };
-        Ok((numbers(f32::cos)?, numbers(f32::sin)?))
+    /// Cosines and sines for N tokens at these positions of their texts.
+    pub fn table<'a>(&self, tokens: impl Iterator<Item = (usize, &'a [f32])>) -> Table {
+        let turns =
+            tokens.flat_map(|(at, frequencies)| frequencies.iter().map(move |f| at as f32 * f));
+        let turns = turns.map(|angle| (angle.cos() * self.scale, angle.sin() * self.scale));
+        Table { turns: turns.collect(), pairs: self.size / 2 }
     }
+}
 
-    /// Turn N rows (1, N, heads, D) by their rows of the table.
-    pub fn rotate(&self, x: &Tensor, (cosines, sines): &(Tensor, Tensor)) -> Result<Tensor> {
-        let rest = x.dim(3)? - self.size;
-        if rest == 0 {
-            return rope_thd(x, cosines, sines);
+/// What to turn the pairs of a head by.
+pub struct Table {
+    turns: Vec<(f32, f32)>, // (N, pairs) of cosine and sine
+    pairs: usize,
+}
+
+impl Table {
+    /// Turn a head (D) of token n.
+    pub fn turn(&self, n: usize, head: &mut [f32]) {
+        let (first, rest) = head.split_at_mut(self.pairs);
+        let turns = &self.turns[n * self.pairs..(n + 1) * self.pairs];
+        for ((a, b), (cosine, sine)) in first.iter_mut().zip(rest).zip(turns) {
+            (*a, *b) = (*a * cosine - *b * sine, *a * sine + *b * cosine);
         }
-        let turned = rope_thd(&x.narrow(3, 0, self.size)?.contiguous()?, cosines, sines)?;
-        Tensor::cat(&[&turned, &x.narrow(3, self.size, rest)?], 3)
     }
 }
 

@@ -81,8 +81,8 @@ impl Model {
                 let context = own.config.context;
                 (Kind::Own(Box::new(own)), context)
             } else if others::FAMILIES.contains(&family) {
-                let context = size("max_position_embeddings");
-                (Kind::Other(others::load(folder, &values, dtype)?), context)
+                let other = others::load(folder, &values, dtype)?;
+                (Kind::Other(other), others::context(&values))
             } else {
                 let known = [&config::FAMILIES[..], &others::FAMILIES[..]].concat().join(", ");
                 bail!("the model type '{family}' is not supported; supported: {known}");
@@ -242,6 +242,180 @@ fn caught<T>(run: impl FnOnce() -> candle_core::Result<T>) -> Outcome<T> {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
             Err(format!("candle panicked: {text}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::tiny;
+    use serde_json::{Value, json};
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread::spawn;
+
+    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+
+    /// A model folder that goes away with this.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Random weights of `config::tests::tiny`, some of them left out.
+    fn folder(config: Value, without: &str) -> Folder {
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("airust-candle-{}-{number}", std::process::id());
+        let folder = Folder(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        std::fs::write(folder.0.join("config.json"), config.to_string()).unwrap();
+        let mut shapes = vec![("embed_tokens".into(), vec![32, 16]), ("norm".into(), vec![16])];
+        for layer in 0..2 {
+            for (name, shape) in [
+                ("input_layernorm", vec![16]),
+                ("post_attention_layernorm", vec![16]),
+                ("self_attn.q_norm", vec![8]),
+                ("self_attn.k_norm", vec![8]),
+                ("self_attn.q_proj", vec![32, 16]),
+                ("self_attn.k_proj", vec![16, 16]),
+                ("self_attn.v_proj", vec![16, 16]),
+                ("self_attn.o_proj", vec![16, 32]),
+                ("mlp.gate_proj", vec![24, 16]),
+                ("mlp.up_proj", vec![24, 16]),
+                ("mlp.down_proj", vec![16, 24]),
+            ] {
+                shapes.push((format!("layers.{layer}.{name}"), shape));
+            }
+        }
+        let tensors: HashMap<String, Tensor> = shapes
+            .into_iter()
+            .map(|(name, shape)| (format!("model.{name}.weight"), shape))
+            .filter(|(name, _)| without.is_empty() || !name.contains(without))
+            .map(|(name, shape)| (name, Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap()))
+            .collect();
+        candle_core::safetensors::save(&tensors, folder.0.join("model.safetensors")).unwrap();
+        folder
+    }
+
+    fn model(dtype: DType) -> Arc<Model> {
+        let folder = folder(tiny(json!({"tie_word_embeddings": true})), "");
+        Arc::new(Model::load(&folder.0, dtype, Some(2)).unwrap())
+    }
+
+    /// Logits after a prompt, and then after each further token, which is the likeliest.
+    fn answer(model: &Model, prompt: &[u32], tokens: usize) -> Vec<Vec<f32>> {
+        let (mut text, mut ids, mut answers) = (model.text(64), prompt.to_vec(), Vec::new());
+        for _ in 0..tokens {
+            let (next, logits) = model.step(text, ids, false).unwrap();
+            answers.push(logits.flatten_all().unwrap().to_vec1().unwrap());
+            (text, ids) = (next, vec![crate::rows::likeliest(answers.last().unwrap()).unwrap()]);
+        }
+        answers
+    }
+
+    #[test]
+    fn whatever_else_is_computed_changes_nothing() {
+        for dtype in [DType::F32, DType::BF16] {
+            let model = model(dtype);
+            let prompts: Vec<Vec<u32>> =
+                (1..=12).map(|n| (0..n * 3).map(|i| i * 7 % 32).collect()).collect();
+            let alone: Vec<_> = prompts.iter().map(|prompt| answer(&model, prompt, 20)).collect();
+            let threads: Vec<_> = prompts
+                .into_iter()
+                .map(|prompt| {
+                    let model = model.clone();
+                    spawn(move || answer(&model, &prompt, 20))
+                })
+                .collect();
+            let together: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+            assert_eq!(together, alone); // every bit of it
+        }
+    }
+
+    #[test]
+    fn in_pieces_or_at_once() {
+        let (model, ids) = (model(DType::F32), (0..20).collect::<Vec<u32>>());
+        let rows = |pieces: &[&[u32]]| {
+            let (mut text, mut rows) = (model.text(20), Vec::new());
+            for ids in pieces {
+                let (next, logits) = model.step(text, ids.to_vec(), true).unwrap();
+                rows.extend(logits.to_vec2::<f32>().unwrap());
+                text = next;
+            }
+            rows
+        };
+        let at_once = rows(&[&ids]);
+        assert_eq!(at_once.len(), 20);
+        assert_eq!(at_once, rows(&ids.chunks(1).collect::<Vec<_>>()));
+        assert_eq!(at_once, rows(&[&ids[..7], &ids[7..]]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let model = model(DType::F32);
+        for (ids, reason) in [(vec![32], "token id 32"), (vec![], "0 tokens"), (vec![1; 9], "fit")]
+        {
+            let error = model.step(model.text(8), ids, false).err().unwrap();
+            assert!(error.contains(reason), "{error}");
+        }
+        let (text, _) = model.step(model.text(8), vec![1; 8], false).unwrap();
+        assert!(model.step(text, vec![1], false).err().unwrap().contains("1 tokens after 8"));
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_says_why() {
+        let tied = json!({"tie_word_embeddings": true});
+        for (changes, without, reason) in [
+            (tied.clone(), "mlp.up_proj", "the weights lack model.layers.0.mlp.up_proj.weight"),
+            (json!({}), "", "the weights lack lm_head.weight"),
+            (json!({"hidden_size": 8, "tie_word_embeddings": true}), "", "config.json says"),
+            (json!({"model_type": "mamba"}), "", "'mamba' is not supported; supported: qwen3"),
+        ] {
+            let folder = folder(tiny(changes), without);
+            let error = Model::load(&folder.0, DType::F32, Some(1)).err().unwrap();
+            assert!(error.contains(reason), "{error}");
+        }
+        let folder = folder(tiny(tied), "");
+        std::fs::write(folder.0.join("model.safetensors"), b"truncated").unwrap();
+        assert!(Model::load(&folder.0, DType::F32, Some(1)).is_err());
+    }
+
+    /// A model that panics on token 13.
+    #[derive(Clone)]
+    struct Superstitious;
+
+    impl Other for Superstitious {
+        fn forward(&mut self, ids: &Tensor, _: usize) -> candle_core::Result<Tensor> {
+            let ids = ids.flatten_all()?.to_vec1::<u32>()?;
+            assert!(!ids.contains(&13), "not that one");
+            Tensor::new(&[[1f32, ids[0] as f32]], &Device::Cpu)
+        }
+
+        fn copy(&self) -> Box<dyn Other> {
+            Box::new(self.clone())
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_a_sentence_and_the_model_goes_on() {
+        let model = Model {
+            kind: Kind::Other(Box::new(Superstitious)),
+            threads: Threads::new(Some(1)),
+            vocab_size: 20,
+            context: 8,
+            queue: Mutex::default(),
+        };
+        for _ in 0..3 {
+            let error = model.step(model.text(8), vec![13], false).err().unwrap();
+            assert_eq!(error, "candle panicked: not that one");
+            let (_, logits) = model.step(model.text(8), vec![3, 5], true).unwrap();
+            assert_eq!(logits.to_vec2::<f32>().unwrap(), [[1.0, 3.0], [1.0, 5.0]]);
         }
     }
 }

@@ -13,7 +13,10 @@ use std::thread::{JoinHandle, available_parallelism, spawn, yield_now};
 
 /// Multiplications up to which one thread is faster than telling the others.
 const SMALL: usize = 1 << 15;
-/// How often a thread asks for work before it sleeps.
+/// Pieces for each thread: few enough to be given out quickly, and enough for nobody to wait long
+/// for the last one.
+const PIECES: usize = 8;
+/// How often a thread asks for work before it sleeps: a fraction of a millisecond.
 const PATIENCE: u32 = 1 << 14;
 /// After how many times it lets other threads have the core, if any wants it.
 const POLITENESS: u32 = 1 << 6;
@@ -27,10 +30,17 @@ pub struct Threads {
 /// Where work is announced.
 #[derive(Default)]
 struct Board {
-    number: AtomicUsize, // of the latest work
-    work: Mutex<Option<Arc<Work>>>,
+    number: AtomicUsize, // of the latest work; changes with the notice, under its lock
+    notice: Mutex<Notice>,
     wake: Condvar, // for those who sleep
     closed: AtomicBool,
+    patience: u32, // how often a thread asks for work before it sleeps
+}
+
+#[derive(Default)]
+struct Notice {
+    work: Option<Arc<Work>>,
+    asleep: usize, // threads; where there are none, nobody has to be woken
 }
 
 /// Pieces 0 to `pieces` - 1, each for whoever comes first.
@@ -65,8 +75,31 @@ impl Work {
 }
 
 impl Board {
-    fn work(&self) -> MutexGuard<'_, Option<Arc<Work>>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    fn notice(&self) -> MutexGuard<'_, Notice> {
+        self.notice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announce(&self, work: Arc<Work>) {
+        let mut notice = self.notice();
+        notice.work = Some(work);
+        // Under the lock, or a thread that has just seen the old number would sleep through it.
+        self.number.fetch_add(1, Ordering::Release);
+        let asleep = notice.asleep;
+        drop(notice);
+        if asleep > 0 {
+            self.wake.notify_all();
+        }
+    }
+
+    /// Sleep until there is work after number `seen`, or no more ever.
+    fn sleep(&self, seen: usize) {
+        let mut notice = self.notice();
+        notice.asleep += 1;
+        let idle = |_: &mut Notice| {
+            self.number.load(Ordering::Acquire) == seen && !self.closed.load(Ordering::Relaxed)
+        };
+        let mut notice = self.wake.wait_while(notice, idle).unwrap_or_else(PoisonError::into_inner);
+        notice.asleep -= 1;
     }
 
     /// The life of a thread.
@@ -76,17 +109,13 @@ impl Board {
             let number = self.number.load(Ordering::Acquire);
             if number != seen {
                 (seen, asked) = (number, 0);
-                let work = self.work().clone();
+                let work = self.notice().work.clone();
                 work.iter().for_each(|work| work.help());
-            } else if asked < PATIENCE {
+            } else if asked < self.patience {
                 asked += 1;
                 wait_a_moment(asked);
             } else {
-                let idle = |_: &mut _| {
-                    self.number.load(Ordering::Acquire) == seen
-                        && !self.closed.load(Ordering::Relaxed)
-                };
-                drop(self.wake.wait_while(self.work(), idle));
+                self.sleep(seen);
                 asked = 0;
             }
         }
@@ -101,12 +130,16 @@ impl Threads {
     /// This many threads, the caller's included; one for each core if none is given.
     pub fn new(count: Option<usize>) -> Self {
         let cores = || available_parallelism().map_or(1, |cores| cores.get());
-        let board = Arc::<Board>::default();
+        Self::with_patience(count.unwrap_or_else(cores), PATIENCE)
+    }
+
+    fn with_patience(count: usize, patience: u32) -> Self {
+        let board = Arc::new(Board { patience, ..Board::default() });
         let worker = |_| {
             let board = board.clone();
             spawn(move || board.serve())
         };
-        let workers = (1..count.unwrap_or_else(cores)).map(worker).collect();
+        let workers = (1..count).map(worker).collect();
         Self { board, workers }
     }
 
@@ -121,9 +154,7 @@ impl Threads {
         let piece: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(piece) };
         let (next, done, failed) = Default::default();
         let work = Arc::new(Work { piece, pieces, next, done, failed });
-        *self.board.work() = Some(work.clone());
-        self.board.number.fetch_add(1, Ordering::Release);
-        self.board.wake.notify_all();
+        self.board.announce(work.clone());
         work.help();
         let mut waited = 0;
         while work.done.load(Ordering::Acquire) < pieces {
@@ -148,10 +179,13 @@ impl Threads {
             return chunks.for_each(|(i, chunk)| fill(i, chunk));
         }
         let (chunks, start) = (numbers.len() / size, Start(numbers.as_mut_ptr()));
-        self.share(chunks, &|i| {
-            // SAFETY: chunk i lies inside `numbers`, which is borrowed until `share` returns, and
-            // each i is given out once.
-            fill(i, unsafe { std::slice::from_raw_parts_mut(start.at(i * size), size) });
+        let some = chunks.div_ceil(PIECES * self.count()); // chunks of a piece
+        self.share(chunks.div_ceil(some), &|piece| {
+            for i in piece * some..chunks.min((piece + 1) * some) {
+                // SAFETY: chunk i lies inside `numbers`, which is borrowed until `share` returns,
+                // and each i is given out once.
+                fill(i, unsafe { std::slice::from_raw_parts_mut(start.at(i * size), size) });
+            }
         });
     }
 }
@@ -159,7 +193,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.board.closed.store(true, Ordering::Relaxed);
-        drop(self.board.work()); // whoever has found it open by now sleeps, and is woken
+        drop(self.board.notice()); // whoever has found it open by now sleeps, and is woken
         self.board.wake.notify_all();
         for worker in self.workers.drain(..) {
             _ = worker.join();
@@ -183,7 +217,7 @@ impl Start {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn every_chunk_is_filled_once() {
@@ -200,6 +234,49 @@ mod tests {
                 assert!(numbers.iter().enumerate().all(|(at, x)| *x == (at / 3) as f32));
             }
         }
+    }
+
+    /// Each of two pieces waits for the other to begin, so that one thread alone never gets on.
+    /// The other one is about to sleep, or asleep, whenever work is announced.
+    #[test]
+    fn nobody_sleeps_through_work() {
+        let (threads, start) = (Threads::with_patience(2, 0), Instant::now());
+        let mut rounds = 0;
+        // On a busy machine the two seldom meet; fewer rounds must do then.
+        while rounds < 50_000 && start.elapsed() < Duration::from_secs(5) {
+            rounds += 1;
+            let (begun, round) = (AtomicUsize::new(0), Instant::now());
+            threads.share(2, &|_| {
+                begun.fetch_add(1, Ordering::Relaxed);
+                while begun.load(Ordering::Relaxed) < 2 {
+                    assert!(round.elapsed() < Duration::from_secs(20), "work but no worker");
+                    yield_now();
+                }
+            });
+        }
+    }
+
+    /// Or a thread that has just looked, and is about to sleep, would sleep through it.
+    #[test]
+    fn work_is_counted_under_the_lock() {
+        let (board, start) = (Board::default(), Instant::now());
+        let running = || start.elapsed() < Duration::from_secs(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while running() {
+                    let piece: *const (dyn Fn(usize) + Sync) = &|_| ();
+                    let (next, done, failed) = Default::default();
+                    board.announce(Arc::new(Work { piece, pieces: 0, next, done, failed }));
+                }
+            });
+            while running() {
+                let notice = board.notice();
+                let number = board.number.load(Ordering::Acquire);
+                (0..100).for_each(|_| std::hint::spin_loop());
+                assert_eq!(board.number.load(Ordering::Acquire), number);
+                drop(notice);
+            }
+        });
     }
 
     #[test]

@@ -8,6 +8,7 @@ messages.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,6 +121,32 @@ class Different(Parrot):
 
     def continued(self, ids: Sequence[int], count: int) -> list[int]:
         return [self.first] * count
+
+
+class Slowing(Parrot):
+    """Gives the second half of an answer at a fifth of the speed."""
+
+    def answer(self, tokens: list[int], prompt: int, on_event: EventCallback) -> None:
+        for number, token in enumerate(tokens):
+            time.sleep(TOKEN_S * (25 if number > len(tokens) // 2 else 5))
+            on_event(TokenEvent("", token_id=token))
+        on_event(DoneEvent("length", Usage(prompt, len(tokens)), Timings(0.0, 0.0, 0.0)))
+
+
+class Steady(Parrot):
+    """20 ms a token, in a thread of its own for each request."""
+
+    def submit(self, request: Request, on_event: EventCallback) -> Self:
+        threading.Thread(target=super().submit, args=(request, on_event), daemon=True).start()
+        return self
+
+    def answer(self, tokens: list[int], prompt: int, on_event: EventCallback) -> None:
+        due = time.perf_counter()
+        for token in tokens:
+            due += 0.02
+            time.sleep(max(0.0, due - time.perf_counter()))
+            on_event(TokenEvent(self.tokenizer.decode([token]), token_id=token))
+        on_event(DoneEvent("length", Usage(prompt, len(tokens)), Timings(0.0, 0.0, 0.0)))
 
 
 class Serial(Parrot):

@@ -16,6 +16,7 @@ from airust.engines.torch.forward import FastGPT, FastLayer, attend_gathered
 from airust.engines.torch.graphs import pad, padded_size
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Step, Work, plan
+from airust.engines.torch.threads import ALONE, Way
 from airust.gpt.config import GPTConfig
 from airust.gpt.model import GPT
 
@@ -53,9 +54,9 @@ class Ragged:
     """Runs sequences through the fast model in given portions and collects their logits."""
 
     def __init__(
-        self, model: GPT, slots: list[int], dtype: torch.dtype = torch.float32, threads: int = 1
+        self, model: GPT, slots: list[int], dtype: torch.dtype = torch.float32, way: Way = ALONE
     ) -> None:
-        self.model, self.threads = FastGPT(model, dtype), threads
+        self.model, self.way = FastGPT(model, dtype), way
         self.cache = SlotCache(model.config, slots=max(slots) + 1)
         self.slots = slots
         self.ids = random_ids(len(slots))
@@ -74,7 +75,8 @@ class Ragged:
             for i in rows
         ]
         step, asked = plan(works, self.cache)
-        logits = self.model.forward(step, self.cache, self.threads)
+        way = self.way if step.decodes else ALONE
+        logits = self.model.forward(step, self.cache, way)
         for row, number in enumerate(asked):
             i = rows[number]
             self.done[i] += portions[i]
@@ -87,11 +89,11 @@ class Ragged:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("threads", [1, 2], ids=["compiled", "tensors"])
+@pytest.mark.parametrize("way", [ALONE, Way(threads=2)], ids=["compiled", "tensors"])
 @torch.inference_mode()
-def test_one_token_at_a_time(shape: str, threads: int) -> None:
+def test_one_token_at_a_time(shape: str, way: Way) -> None:
     model = random_model(**SHAPES[shape])
-    run = Ragged(model, [0], threads=threads)
+    run = Ragged(model, [0], way=way)
     for _ in range(LENGTH):
         run.step([1])
     run.check(model(run.ids), 1e-5)
@@ -112,13 +114,14 @@ def test_ragged_batches(shape: str) -> None:
     run.check(model(run.ids), 1e-5)
 
 
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("few_rows", [0, 16], ids=["tensors", "compiled"])
+@pytest.mark.parametrize("parts", [2, 3, 5])
 @torch.inference_mode()
-def test_attention_on_several_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "WORTH_THREADS", 0)
+def test_in_parts(parts: int, few_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "FEW", few_rows)
     model = random_model(**SHAPES["grouped"])
-    run = Ragged(model, [3, 0, 1], threads=threads)
-    run.step([9, 1, 4])
+    run = Ragged(model, [3, 0, 1, 2, 7], way=Way(parts=parts))
+    run.step([9, 1, 4, 2, 1])
     while min(run.done) < LENGTH:
         run.step([min(1, LENGTH - done) for done in run.done])
     run.check(model(run.ids), 1e-5)
@@ -171,19 +174,17 @@ def _as_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
     step: Step,
     cache: SlotCache,
-    threads: int,
+    way: Way,
 ) -> Tensor:
-    def attend(
-        layer: FastLayer, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, threads: int
-    ) -> Tensor:
-        q, k = layer._rotate(qkv, *rope.unbind(1))
+    def attend(layer: FastLayer, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
+        q, k = layer._rotate(qkv, rope)
         values = qkv[:, layer.heads + layer.kv_heads :]
         return attend_gathered(q, k, values, step, table).reshape(len(qkv), -1)
 
     with monkeypatch.context() as patch:
         patch.setattr(FastLayer, "_attend", attend)
         wide = pad(step, padded_size(len(step.tokens)), cache.capacity)
-        return forward(wide, cache, 2)[: len(step.tokens)]
+        return forward(wide, cache, Way(threads=2))[: len(step.tokens)]
 
 
 @torch.inference_mode()
@@ -214,8 +215,8 @@ def test_int8_is_near(shape: str, rows: int) -> None:
 def test_a_damaged_weight_shows_in_the_logits() -> None:
     model = random_model()
     model.layers[1].mlp.up_proj.weight[3, 3] = torch.nan  # type: ignore[union-attr,index]
-    for threads in (1, 2):
-        run = Ragged(model, [0], threads=threads)
+    for way in (ALONE, Way(threads=2)):
+        run = Ragged(model, [0], way=way)
         run.step([1])
         assert run.logits[0, 0].isnan().all()
 

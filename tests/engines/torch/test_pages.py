@@ -7,7 +7,7 @@ import mmap
 import pytest
 import torch
 
-from airust.gpt.memory import zeros_in_large_pages
+from airust.engines.torch.pages import zeros_in_large_pages
 
 
 def test_parts_outlive_the_whole() -> None:
