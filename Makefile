@@ -7,6 +7,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PRESET ?= tiny
 MODEL ?= runs/$(PRESET)
 ENGINE ?= torch
+# What `make serve` offers, to be chosen in the chat page or raced against each other.
+ENGINES ?= torch mistralrs
 REPORT ?= reports/latest
 # The reports of `make bench`.
 MATRIX ?= notebooks/reports/bench.toml
@@ -51,8 +53,8 @@ chat: $(MODEL)/eval.json  ## talk with MODEL in the terminal, through ENGINE
 lab: .venv/.installed  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-serve: $(MODEL)/eval.json  ## serve MODEL over HTTP through ENGINE, on port 3000
-	@$(AIRUST) serve --model $(MODEL) --engine $(ENGINE)
+serve: $(MODEL)/eval.json  ## the chat page and the API on port 3000, MODEL in each of ENGINES
+	@$(AIRUST) serve --model $(MODEL) $(addprefix --engine ,$(ENGINES))
 
 bench: $(MODEL)/.parity-proven .venv/.installed-bench .venv-guidellm/.installed  ## all reports at length (hours); goes on where it stopped
 	$(AIRUST) report --matrix $(MATRIX)

@@ -150,7 +150,8 @@ def test_an_old_python_is_refused(make):
 
 def test_serve_trains_first(make):
     make("serve", "TORCH_INDEX=")
-    assert make.calls()[-2:] == [TRAIN, "-m airust serve --model runs/tiny --engine torch"]
+    serve = "-m airust serve --model runs/tiny --engine torch --engine mistralrs"
+    assert make.calls()[-2:] == [TRAIN, serve]
 
 
 @pytest.fixture

@@ -111,4 +111,5 @@ def _open(model: ModelSettings) -> Engine:
 
 def _tell(url: str, names: list[str]) -> None:
     say(f"Serving {', '.join(names)} at {url}  (Ctrl+C stops)")
+    say(f"Chat: open {url} in a browser")
     say(f'Try: curl {url}/infer -H "content-type: application/json" -d \'{{"prompt": "Hi"}}\'')

@@ -119,9 +119,16 @@ export class App {
   }
 
   togglePanel(name) {
-    this.set({ panel: this.panel === name ? null : name, isRacing: false });
+    const closes = this.panel === name && !this.isRacing;
+    if (this.isRacing) this.toggleRace();
+    this.set({ panel: closes ? null : name });
     if (this.panel === "tokens") this.inspector.setActive(true);
     if (this.panel === "context") this.conversation.refreshContext();
+  }
+
+  toggleRace() {
+    this.conversation.target = { id: null }; // where one was before is forgotten meanwhile
+    this.set({ isRacing: !this.isRacing });
   }
 
   lineChanged(line, error) {
@@ -131,6 +138,7 @@ export class App {
     if (line === "online") {
       this.hasBeenOnline = true;
       this.wasLost = false;
+      if (this.notice?.code === "unreachable") this.notice = null;
       if (this.isLoaded && this.models.length === 0) this.load();
     } else if (this.line !== "online" && line === "connecting") {
       this.wasLost = true;

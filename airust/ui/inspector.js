@@ -82,7 +82,8 @@ export class Inspector {
       app.emit("token", { messageId: message.id, tokens });
     } catch (error) {
       this.found.set(message.id, "none");
-      if (error.code !== "unreachable") app.fail(error);
+      // An answer that is too long for this model just stays without colours.
+      if (!["unreachable", "context_length_exceeded"].includes(error.code)) app.fail(error);
     }
     app.changed();
   }

@@ -44,10 +44,14 @@ export class Live {
   grow(event) {
     this.text += event.delta;
     const ids = event.token_ids ?? [];
+    const { seconds = null } = event;
+    const bare = { text: null, logprob: null, top: [], seconds };
     if (event.logprobs.length > 0) {
-      for (const entry of event.logprobs) this.tokens.push(tokenOf(entry, event.seconds));
-    } else {
-      for (const id of ids) this.tokens.push({ id, text: null, logprob: null, top: [], seconds: event.seconds });
+      for (const entry of event.logprobs) this.tokens.push(tokenOf(entry, seconds));
+    } else if (ids.length > 0) {
+      for (const id of ids) this.tokens.push({ ...bare, id });
+    } else if (event.delta) {
+      this.tokens.push({ ...bare, id: null, text: event.delta }); // the engine tells no ids
     }
   }
 
@@ -56,8 +60,18 @@ export class Live {
     return this.response?.timings?.ttft_s ?? this.tokens[0]?.seconds ?? null;
   }
 
-  /** Tokens a second after the first one; null until there are two moments to compare. */
+  /** Tokens so far; at the end as the engine has counted them. */
+  get count() {
+    return this.response?.usage?.output_tokens ?? this.tokens.length;
+  }
+
+  /** Tokens a second after the first one, at the end by the engine's clock; null until there are
+   * two moments to compare. */
   get rate() {
+    const timings = this.response?.timings;
+    if (timings && this.count > 1 && timings.total_s > timings.ttft_s) {
+      return (this.count - 1) / (timings.total_s - timings.ttft_s);
+    }
     return rateOf(this.tokens.map((token) => token.seconds));
   }
 

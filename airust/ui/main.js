@@ -16,10 +16,13 @@ export function mount(root, transport, options = {}) {
   shadow.append(place);
   root.append(host);
   const app = new App(transport, options);
-  const draw = () => render(html`<${Root} app=${app} />`, place);
+  let isStyled = false; // bare elements would be seen for a moment, and measured wrongly
+  const draw = () => isStyled && render(html`<${Root} app=${app} />`, place);
   const forget = app.onChange(draw);
-  // Not before it has its styles: the bare elements would be seen for a moment.
-  adoptStyles(shadow, options.assets ?? {}).then(draw);
+  adoptStyles(shadow, options.assets ?? {}).finally(() => {
+    isStyled = true;
+    draw();
+  });
   app.start();
   return {
     destroy() {

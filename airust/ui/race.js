@@ -99,7 +99,7 @@ export class Race {
       .map(({ live }) => ({ text: live.text, tokens: live.tokens, ended: live.ended }));
   }
 
-  /** The index of the first token in which the answers differ. */
+  /** Where the answers first differ. */
   get difference() {
     const answers = this.answers();
     return answers.length > 1 ? firstDifference(answers) : null;
@@ -107,7 +107,9 @@ export class Race {
 
   summary() {
     const at = this.difference;
-    return at === null ? this.app.t("agreedAll") : this.app.t("differsAt", { n: at + 1 });
+    const t = this.app.t;
+    if (at === null) return t(this.isRunning ? "agreesAll" : "agreedAll");
+    return t(at.unit === "token" ? "differsAt" : "differsAtCharacter", { n: at.index + 1 });
   }
 
   /** One row an engine, for tables. */
@@ -121,7 +123,7 @@ export class Race {
         engine: model.engine,
         ttft_s: live?.ttft ?? null,
         tokens_per_s: live?.rate ?? null,
-        tokens: live?.tokens.length ?? 0,
+        tokens: live?.count ?? 0,
         finish_reason: error ? "failed" : (live?.finishReason ?? null),
         text: live?.text ?? "",
       })),

@@ -55,10 +55,11 @@ export class Sessions {
     await app.attempt(async () => {
       const saved = await app.client.get(`/v1/sessions/${id}/export?format=json`);
       const title = this.list.find((session) => session.id === id)?.title ?? "";
+      const wasOpen = app.conversation.id === id; // soon every tab is told that it is gone
       await app.client.delete(`/v1/sessions/${id}`);
       const place = this.list.findIndex((session) => session.id === id);
       this.list = this.list.filter((session) => session.id !== id);
-      if (app.conversation.id === id) {
+      if (wasOpen) {
         const next = this.list[Math.min(place, this.list.length - 1)];
         if (next) await app.conversation.open(next.id);
         else app.conversation.begin();

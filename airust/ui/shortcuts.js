@@ -12,8 +12,10 @@ export const SHORTCUTS = [
   ["Ctrl+K", "shortcutSearch"],
   ["Alt+N", "shortcutNew"],
   ["J  K", "shortcutMove"],
-  ["←  →", "shortcutBranch"],
+  ["← →", "shortcutBranch"],
   ["C  E  R  G", "shortcutMessage"],
+  ["← →", "shortcutToken"],
+  ["Enter", "shortcutFork"],
   ["1  2  3  4", "shortcutPanel"],
   ["?", "shortcutHelp"],
 ];

@@ -47,28 +47,30 @@ export function visible(text) {
   return text.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/^ +| +$/g, (s) => "␣".repeat(s.length));
 }
 
-/** The index of the first token in which answers differ; null while they agree. Ids are compared
- * where all have them (the same vocabulary), otherwise characters. */
+/** Where answers first differ: `{ index, unit }`; null while they agree. The unit is "token" where
+ * all tell token ids (they are taken for the same vocabulary), otherwise "character". */
 export function firstDifference(answers) {
   const lists = answers.map((a) => (a.tokens.some((t) => t.id === null) ? null : a.tokens.map((t) => t.id)));
-  const units = lists.every((list) => list && list.length > 0)
-    ? lists
-    : answers.map((answer) => [...answer.text]);
+  const haveIds = lists.every((list) => list && list.length > 0);
+  const units = haveIds ? lists : answers.map((answer) => [...answer.text]);
   const longest = Math.max(0, ...units.map((list) => list.length));
   for (let i = 0; i < longest; i++) {
     const there = units.filter((list, n) => i < list.length || answers[n].ended);
-    if (there.length > 1 && there.some((list) => list[i] !== there[0][i])) return i;
+    if (there.length > 1 && there.some((list) => list[i] !== there[0][i])) {
+      return { index: i, unit: haveIds ? "token" : "character" };
+    }
   }
   return null;
 }
 
 /** How many characters at their beginning all answers share. */
 export function sharedLength(texts) {
+  if (texts.length === 0) return 0;
   let length = Math.min(...texts.map((text) => text.length));
   for (let i = 0; i < length; i++) {
     if (texts.some((text) => text[i] !== texts[0][i])) length = i;
   }
   // Not in the middle of a character of two code units.
-  const last = texts[0]?.charCodeAt(length - 1);
+  const last = texts[0].charCodeAt(length - 1);
   return last >= 0xd800 && last <= 0xdbff ? length - 1 : length;
 }

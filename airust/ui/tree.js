@@ -42,14 +42,14 @@ export function siblingsOf(tree, id) {
   return { index: ids.indexOf(id), ids };
 }
 
-/** The end of the branch that begins at `id`, going down by the newest child each time. */
+/** Where a branch that begins at `id` was left: the newest message below it without an answer. */
 export function newestLeaf(tree, id) {
-  let at = id;
-  for (;;) {
-    const below = tree.children.get(at);
-    if (!below || below.length === 0) return at;
-    at = below[below.length - 1].id;
+  let newest = null;
+  for (const message of subtree(tree, id)) {
+    const isEnd = tree.children.get(message.id).length === 0;
+    if (isEnd && (newest === null || message.created_at >= newest.created_at)) newest = message;
   }
+  return newest?.id ?? id;
 }
 
 /** A message with everything below it, parents before their children. */

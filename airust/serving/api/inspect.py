@@ -97,7 +97,7 @@ async def context(
     model: Annotated[str | None, Query(max_length=500)] = None,
     max_output_tokens: Annotated[int | None, Query(ge=1, le=1 << 24)] = None,
 ) -> Response:
-    """What each message of a branch costs in tokens, and what the model would be shown."""
+    """What each message of a branch costs in tokens, and what the next answer would see of it."""
     service, owner = service_of(http), caller_of(http).key_id
     served = service.models.find(model)
     store = (await service.storage()).sessions
@@ -107,6 +107,8 @@ async def context(
         session = store.get(owner, session_id)
         path = store.path(owner, session_id, leaf or session.head)
         branch = [Message(_role(m.role), m.content) for m in path]
+        if not branch or branch[-1].role == "assistant":  # a question will come
+            branch.append(Message("user", ""))
         window = window_of(session.system, branch, served.engine, service.settings.sessions, most)
         costs = [
             {

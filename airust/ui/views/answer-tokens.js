@@ -1,7 +1,7 @@
 // An answer token by token. One tab stop; arrow keys move inside.
 
 import { Component, html } from "../vendor/preact/standalone.module.js";
-import { levelOf, visible } from "../tokens.js";
+import { levelOf } from "../tokens.js";
 
 export class AnswerTokens extends Component {
   shouldComponentUpdate(next) {
@@ -58,7 +58,7 @@ export class AnswerTokens extends Component {
     const stop = this.shownIndex ?? 0;
     return html`
       <div class="answer-tokens" role="group" aria-label=${app.t("tokens")}
-        onMouseOver=${this.onPoint} onFocusIn=${this.onPoint} onClick=${this.onClick} onKeyDown=${this.onKeyDown}>
+        onMouseOver=${this.onPoint} onfocusin=${this.onPoint} onClick=${this.onClick} onKeyDown=${this.onKeyDown}>
         ${tokens.map((token, i) => html`<${Token} key=${i} index=${i} text=${token.text} logprob=${token.logprob}
           level=${levelOf(tokens, i, by)} isStop=${i === stop} isChosen=${i === this.shownIndex} />`)}
       </div>
@@ -72,13 +72,13 @@ class Token extends Component {
   }
 
   render({ index, text, logprob, level, isStop, isChosen }) {
-    const percent = logprob === null ? "" : `, ${(100 * Math.exp(logprob)).toFixed(1)} %`;
+    const percent = logprob === null ? null : `${(100 * Math.exp(logprob)).toFixed(1)} %`;
     return html`<span
       class=${`token level-${level} ${isChosen ? "chosen" : ""}`}
       data-token=${index}
       role="button"
       tabindex=${isStop ? 0 : -1}
-      aria-label=${`${visible(text)}${percent}`}
+      aria-description=${percent}
       >${text === null || text === "" || text.includes("\ufffd") ? "▯" : text}</span
     >`;
   }

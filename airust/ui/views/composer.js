@@ -14,6 +14,11 @@ export function Composer({ app }) {
   };
   useEffect(() => grow(field.current), [text]);
   useEffect(() => {
+    const observer = new ResizeObserver(() => grow(field.current)); // lines break elsewhere
+    observer.observe(field.current.form);
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => {
     // A phone's keyboard would cover what one wants to read.
     if (app.options.isPage && matchMedia("(hover: hover)").matches) field.current.focus();
   }, []);
@@ -80,5 +85,6 @@ function Meter({ app }) {
 /** As high as its text, up to what its style allows. */
 export function grow(field) {
   field.style.height = "auto";
-  field.style.height = `${field.scrollHeight}px`;
+  const border = field.offsetHeight - field.clientHeight;
+  field.style.height = `${field.scrollHeight + border}px`;
 }

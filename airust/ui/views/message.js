@@ -16,10 +16,10 @@ export class Message extends Component {
   render(props) {
     const { app, message, isEditing } = props;
     const { t } = app;
-    const name = { user: t("you"), assistant: t("assistant"), system: t("systemMessage") }[message.role];
+    const name = { user: t("yours"), assistant: t("reply"), system: t("systemMessage") }[message.role];
     return html`
       <li class=${`message ${message.role} ${props.isLast ? "last" : ""}`} data-message=${message.id} tabindex="-1" aria-label=${name}>
-        ${message.role !== "user" && html`<${Head} ...${props} name=${name} />`}
+        ${message.role !== "user" && html`<${Head} ...${props} />`}
         ${isEditing
           ? html`<${Editor} ...${props} />`
           : html`<div class="bubble">${props.live ? html`<${LiveText} ...${props} />` : html`<${Text} ...${props} />`}</div>
@@ -29,13 +29,13 @@ export class Message extends Component {
   }
 }
 
-function Head({ app, message, live, name }) {
+function Head({ app, message, live }) {
   const { t } = app;
   const { model, finish_reason: reason, left_out: left } = message.details;
   const end = { cancelled: t("wasStopped"), length: t("wasLength") }[live ? null : reason];
   return html`
     <div class="head">
-      <span class="who">${model ?? name}</span>
+      <span class="who">${model ?? t(message.role === "system" ? "systemMessage" : "assistant")}</span>
       ${end && html`<span class="end">${end}</span>`}
       ${left > 0 && html`<span class="end" title=${t("leftOut", { n: left })}>${t("left")}: ${left}</span>`}
     </div>
@@ -80,7 +80,7 @@ function Pace({ app, live }) {
   const { t } = app;
   const { rate } = live;
   if (rate === null) return null;
-  return html`<p class="pace" aria-hidden="true">${live.tokens.length} · ${rate.toFixed(rate < 10 ? 1 : 0)} ${t("rate")}</p>`;
+  return html`<p class="pace" aria-hidden="true">${t("countIs", { n: live.count })} · ${t("rateIs", { n: rate.toFixed(rate < 10 ? 1 : 0) })}</p>`;
 }
 
 function Actions(props) {
@@ -123,8 +123,8 @@ function Cost({ app, message }) {
   if (!count) return null;
   const span = timings ? timings.total_s - timings.ttft_s : 0;
   const rate = span > 0 && count > 1 ? (count - 1) / span : null;
-  const parts = [`${count} ${app.t("tokens").toLowerCase()}`];
-  if (rate !== null) parts.push(`${rate.toFixed(rate < 10 ? 1 : 0)} ${app.t("rate")}`);
+  const parts = [app.t(count === 1 ? "countOne" : "countIs", { n: count })];
+  if (rate !== null) parts.push(app.t("rateIs", { n: rate.toFixed(rate < 10 ? 1 : 0) }));
   return html`<span class="cost">${parts.join(" · ")}</span>`;
 }
 

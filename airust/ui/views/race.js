@@ -66,8 +66,7 @@ function Track({ app }) {
     return () => forget.forEach((stop) => stop());
   }, lives);
   const at = race.difference;
-  const verdict =
-    race.answers().length < 2 ? "" : at !== null ? t("differsAt", { n: at + 1 }) : race.isRunning ? t("agreesAll") : t("agreedAll");
+  const verdict = race.answers().length < 2 ? "" : race.summary();
   const shared = sharedLength(race.answers().map((answer) => answer.text));
   return html`
     <p class=${`verdict ${at === null ? "agree" : "differ"}`}>${verdict}
@@ -93,7 +92,7 @@ function Lane({ app, runner, shared, differs }) {
       <dl>
         <div><dt>${t("rate")}</dt><dd>${number(live?.rate, 1)}</dd></div>
         <div><dt>${t("ttft")}</dt><dd>${live?.ttft == null ? "–" : t("ms", { n: (1000 * live.ttft).toFixed(0) })}</dd></div>
-        <div><dt>${t("count")}</dt><dd>${live?.tokens.length ?? 0}</dd></div>
+        <div><dt>${t("count")}</dt><dd>${live?.count ?? 0}</dd></div>
       </dl>
       <div class="lane-text" tabindex="0">
         ${!live && !error && html`<span class="hint">${t("waiting")}</span>`}

@@ -73,11 +73,7 @@ function Sampling({ app }) {
         onChange=${(value) => app.setParams({ max_output_tokens: value ?? DEFAULT_PARAMS.max_output_tokens })} />
       <${NumberField} label=${t("seed")} value=${params.seed} placeholder=${t("seedHint")} disabled=${!can.seed || rests}
         onChange=${(value) => app.setParams({ seed: value })} />
-      <label class="field stacked">
-        <span>${t("stopTexts")}</span>
-        <textarea rows="2" value=${params.stop.join("\n")}
-          onChange=${(event) => app.setParams({ stop: event.target.value.split("\n").filter(Boolean).slice(0, 16) })}></textarea>
-      </label>
+      <${StopTexts} app=${app} />
     </fieldset>
   `;
 }
@@ -119,15 +115,40 @@ function Slider({ label, value, min, max, step, disabled, hint, onChange }) {
   `;
 }
 
+/** A field whose text is its own while one types: the panel may be drawn at any moment. */
+function useText(value) {
+  const [text, setText] = useState(null);
+  return { text: text ?? value, setText, settle: () => setText(null) };
+}
+
 function NumberField({ label, value, onChange, ...rest }) {
+  const { text, setText, settle } = useText(String(value ?? ""));
   const take = (event) => {
-    const number = event.target.value === "" ? null : Number(event.target.value);
-    onChange(number === null || !Number.isInteger(number) ? null : number);
+    const typed = event.target.value;
+    setText(typed);
+    const number = Number(typed);
+    if (typed === "" || !Number.isInteger(number)) onChange(null);
+    else if (event.target.validity.valid) onChange(number);
   };
   return html`
     <label class="field">
       <span>${label}</span>
-      <input type="number" step="1" value=${value ?? ""} onChange=${take} ...${rest} />
+      <input type="number" step="1" value=${text} onInput=${take} onBlur=${settle} ...${rest} />
+    </label>
+  `;
+}
+
+function StopTexts({ app }) {
+  const { t, params } = app;
+  const { text, setText, settle } = useText(params.stop.join("\n"));
+  const take = (event) => {
+    setText(event.target.value);
+    app.setParams({ stop: event.target.value.split("\n").filter(Boolean).slice(0, 16) });
+  };
+  return html`
+    <label class="field stacked">
+      <span>${t("stopTexts")}</span>
+      <textarea rows="2" value=${text} onInput=${take} onBlur=${settle}></textarea>
     </label>
   `;
 }

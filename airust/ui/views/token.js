@@ -78,11 +78,11 @@ function Alternatives({ app, message, tokens, index, rest }) {
         return html`
           <li key=${top.id}>
             <button type="button" class=${`alternative ${isChosen ? "chosen" : ""}`} title=${isChosen ? t("chosen") : words}
-              aria-label=${`${visible(top.text)}, ${percent(p)}. ${isChosen ? t("chosen") : words}`}
               disabled=${isChosen || !canFork || conversation.isBusy} onClick=${() => fork(top)}>
               <span class="bar" style=${{ width: `${100 * p}%` }}></span>
               <code>${visible(top.text)}</code>
               <span class="p">${percent(p)}</span>
+              <span class="unseen">${isChosen ? t("chosen") : ""}</span>
             </button>
           </li>
         `;

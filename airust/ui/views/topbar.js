@@ -27,7 +27,7 @@ export function TopBar({ app, withSidebar }) {
             <${Icon} name=${icon} /><span>${t(name)}</span>
           </button>`)}
         <button type="button" class="door" aria-pressed=${app.isRacing} aria-label=${t("race")} title=${t("race")}
-          onClick=${() => app.set({ isRacing: !app.isRacing })}>
+          onClick=${() => app.toggleRace()}>
           <${Icon} name="race" /><span>${t("race")}</span>
         </button>
       </nav>
