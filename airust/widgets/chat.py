@@ -42,7 +42,7 @@ from airust.types import (
 from airust.ui import FOLDER
 from airust.widgets import bundle
 from airust.widgets.client import Client
-from airust.widgets.frames import race_frame, tokens_frame
+from airust.widgets.frames import race_frame, shown_race_frame, tokens_frame
 from airust.widgets.loop import BackgroundLoop
 from airust.widgets.recorder import Recorded, Recorder
 from airust.widgets.still import StillWidget
@@ -85,6 +85,7 @@ class ChatPanel(StillWidget):
     theme = traitlets.Unicode("").tag(sync=True)
     models: traitlets.List[Any] = traitlets.List().tag(sync=True)  # their names
     _version = traitlets.Unicode().tag(sync=True)  # of the front end, which comes on demand
+    _race: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)  # the panel's last one
     _transcript: traitlets.List[Any] = traitlets.List().tag(sync=True)  # [role, text]
 
     def __init__(
@@ -186,6 +187,14 @@ class ChatPanel(StillWidget):
             raise UserError(f"There is no model {unknown}; the models are: {self.models}.")
         request = Request(messages=(Message("user", prompt),), params=SamplingParams(**params))
         return race_frame(_run_together({n: self._recorders[n] for n in names}, request))
+
+    @property
+    def last_race(self) -> pd.DataFrame:
+        """The race that was run last in the panel itself: a row a model.
+
+        Its ``attrs`` have the prompt, ``in_turn`` and the index of the first different token.
+        """
+        return shown_race_frame(self._race)
 
     def still(self) -> tuple[str, str]:
         """The conversation as plain HTML."""

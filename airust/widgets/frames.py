@@ -41,6 +41,16 @@ def race_frame(recorded: Mapping[str, Recorded]) -> pd.DataFrame:
     return frame
 
 
+def shown_race_frame(result: Mapping[str, Any]) -> pd.DataFrame:
+    """What the front end tells of a race (``airust/ui/race.js``), a row a model."""
+    import pandas as pd
+
+    columns = ["engine", "text", "tokens", "ttft_s", "tokens_per_s", "finish_reason"]
+    frame = pd.DataFrame(result.get("rows", []), columns=["model", *columns]).set_index("model")
+    frame.attrs.update({name: value for name, value in result.items() if name != "rows"})
+    return frame
+
+
 def _tokens(recorded: Recorded | None) -> list[tuple[float, TokenEvent]]:
     """Text that was held back comes as an event without an id behind the tokens: no row of it."""
     found = list(recorded.tokens) if recorded is not None else []

@@ -112,6 +112,15 @@ def test_race():
         panel.close()
 
 
+def test_the_panels_own_race_as_a_frame(panel: ChatPanel):
+    assert panel.last_race.empty
+    row = {"model": "dummy", "engine": "dummy", "ttft_s": 0.1, "tokens_per_s": 9.0, "tokens": 2,
+           "finish_reason": "stop", "text": "a b"}  # fmt: skip
+    panel._race = {"prompt": "go", "in_turn": False, "first_difference": None, "rows": [row]}
+    assert panel.last_race.loc["dummy", "text"] == "a b"
+    assert panel.last_race.attrs["prompt"] == "go"
+
+
 def test_a_folder_is_loaded_and_closed(reciter_dir: Path):
     panel = ChatPanel(reciter_dir, engines=["torch:threads=1", "dummy"])
     assert panel.models == [f"{reciter_dir.name}@torch", f"{reciter_dir.name}@dummy"]

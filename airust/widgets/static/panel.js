@@ -34,8 +34,9 @@ export default function attach({ model, root, styles }) {
       theme: model.get("theme") || root.dataset.theme,
       height: "100%",
       onEvent(name, detail) {
-        if (name !== "session") return;
-        model.set("session", detail?.id ?? "");
+        if (name === "session") model.set("session", detail?.id ?? "");
+        else if (name === "race") model.set("_race", detail);
+        else return;
         model.save_changes();
       },
     });
