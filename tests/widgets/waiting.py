@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-WAIT_S = 120
+WAIT_S = 240
 
 
 def eventually(check: Callable[[], bool], what: str) -> None:
