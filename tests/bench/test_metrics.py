@@ -86,7 +86,7 @@ def test_the_ceiling_is_memory_at_one_stream_and_arithmetic_at_many() -> None:
 
 def test_shares() -> None:
     engines = {"torch": {"estimate": 5e4}, "quantised": {"estimate": 1.0}}
-    entries = [{"label": "torch", "dtype": "float32"}, {"label": "quantised", "dtype": "Q8_0"}]
+    entries = [{"label": "torch", "dtype": "float32"}, {"label": "quantised", "dtype": "Q4_K"}]
     found = {key: {"engines": engines} for key in ("prefill", "decode_1")}
     share = shares(found, entries, CEILINGS, 250_000, (1,))
     assert share["decode_1"] == {"torch": {"ceiling": pytest.approx(1e5), "share": 0.5}}

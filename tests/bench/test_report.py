@@ -42,7 +42,7 @@ def _template(path: Path, *sources: str) -> Path:
     return path
 
 
-def _run(model: Path, out: Path, **given: Any) -> report.ReportPaths:
+def _run(model: Path, out: Path, /, **given: Any) -> report.ReportPaths:
     template = given.pop("template", None)
     return run_report(NAME, out, {"models": [str(model)]} | given, template=template)
 

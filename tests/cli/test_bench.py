@@ -12,6 +12,7 @@ CEILINGS = {
     "bandwidth": {"4000000": 100.0, "256000000": 20.0},
     "matmul_fp32": 200.0,
     "matmul_bf16": 400.0,
+    "matmul_int8": 800.0,
 }
 
 
@@ -33,7 +34,14 @@ def test_ceilings_as_a_table(airust, measured):
     assert done.exit_code == 0
     (job,) = measured
     assert job["threads"] == 1 and {2_000_000, 4_000_000} <= set(job["working_sets"])
-    for text in ("4.00 MB", "100 GB/s", "200 GFLOP/s", "float32, 1 streams", "25,000 tokens/s"):
+    for text in (
+        "4.00 MB",
+        "100 GB/s",
+        "200 GFLOP/s",
+        "800 GOP/s",
+        "float32, 1 streams",
+        "25,000 tokens/s",
+    ):
         assert text in done.stdout, done.stdout
 
 
