@@ -27,7 +27,12 @@ def ex2(answer: Any) -> None:
     """A paired ratio."""
     close(answer([[4.0, 2.0, 90.0]], [[2.0]]), 2.0, 1e-9, "A launch's value is its median.")
     p, q = [[2.0], [10.0, 12.0, 11.0], [3.0, 5.0]], [[1.0], [44.0], [1.0]]
-    close(answer(p, q), 2 ** (1 / 3), 1e-9, "The geometric mean: the exponential of the mean logarithm.")
+    close(
+        answer(p, q),
+        2 ** (1 / 3),
+        1e-9,
+        "The geometric mean: the exponential of the mean logarithm.",
+    )
 
 
 def ex3(answer: Any) -> None:

@@ -6,15 +6,19 @@ airust.check("nb00.ex1", "runs/tiny")
 # %% nb00.ex2
 airust.check("nb00.ex2", sum(count_parameters(PRESETS["small"].model).values()))
 
+
 # %% nb00.ex3
 def chat_form(question):
     return f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
 
+
 airust.check("nb00.ex3", chat_form("What is rust?"))
+
 
 # %% nb00.ex4
 def probability(logprobs):
     return math.exp(sum(logprobs))
+
 
 airust.check("nb00.ex4", probability)
 

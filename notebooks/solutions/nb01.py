@@ -10,12 +10,15 @@ placed = {
 }  # fmt: skip
 airust.check("nb01.ex1", placed)
 
+
 # %% nb01.ex2
 def posterior(prior, p_if_true, p_if_false):
     yes, no = prior * p_if_true, (1 - prior) * p_if_false
     return yes / (yes + no)
 
+
 airust.check("nb01.ex2", posterior)
+
 
 # %% nb01.ex3
 def tile_distance(state):
@@ -26,13 +29,17 @@ def tile_distance(state):
             away += abs(at // 3 - goal // 3) + abs(at % 3 - goal % 3)
     return away
 
+
 airust.check("nb01.ex3", tile_distance)
+
 
 # %% nb01.ex4
 def best_of(run, starts):
     return min(map(run, starts), key=lambda result: result[2][-1])
 
+
 airust.check("nb01.ex4", best_of)
+
 
 # %% nb01.ex5
 def hard_case(n):
@@ -40,10 +47,12 @@ def hard_case(n):
     height = 1 / (10 * n)
     return [((0.99, height), 1), ((-0.9, height), 1)] * n
 
+
 airust.check("nb01.ex5", hard_case)
 
 # %% nb01.ex6
 from itertools import combinations
+
 
 def stable_extensions(arguments, attacks):
     found = []
@@ -53,7 +62,9 @@ def stable_extensions(arguments, attacks):
                 found.append(set(chosen))
     return found
 
+
 airust.check("nb01.ex6", stable_extensions)
+
 
 # %% nb01.ex7
 def my_heuristic(state):
@@ -63,5 +74,6 @@ def my_heuristic(state):
         here = [goal for goal in here if goal // 3 == row]
         conflicts += any(a > b for a, b in combinations(here, 2))
     return tile_distance(state) + 2 * conflicts
+
 
 airust.check("nb01.ex7", my_heuristic)

@@ -3,6 +3,7 @@
 # %% nb05.ex1
 airust.check("nb05.ex1", 2 / 40)
 
+
 # %% nb05.ex2
 def nesterov(lr, mu):
     def rule(g, state, n):
@@ -11,17 +12,21 @@ def nesterov(lr, mu):
 
     return rule
 
+
 airust.check("nb05.ex2", nesterov)
+
 
 # %% nb05.ex3
 def adamw(lr, beta1, beta2, eps, decay):
     inner = adam(lr, beta1, beta2, eps)
     return lambda g, state, n, x: inner(g, state, n) + lr * decay * x
 
+
 airust.check("nb05.ex3", adamw)
 
 # %% nb05.ex4
 airust.check("nb05.ex4", 0.1 / math.sqrt(0.001))
+
 
 # %% nb05.ex5
 def best_rate(curvature, rates, steps):
@@ -33,12 +38,15 @@ def best_rate(curvature, rates, steps):
 
     return min(rates, key=loss)
 
+
 airust.check("nb05.ex5", best_rate)
+
 
 # %% nb05.ex6
 def nearest_orthogonal(M):
     U, _, Vt = np.linalg.svd(M, full_matrices=False)
     return U @ Vt
+
 
 airust.check("nb05.ex6", nearest_orthogonal)
 

@@ -10,6 +10,7 @@ airust.check("nb06.ex2", "".join(min(pairs, key=lambda pair: (-pairs[pair], pair
 # %% nb06.ex3
 import codecs
 
+
 class StreamDecoder:
     def __init__(self):
         self.decoder = codecs.getincrementaldecoder("utf-8")()
@@ -17,13 +18,17 @@ class StreamDecoder:
     def push(self, byte_values):
         return self.decoder.decode(bytes(byte_values))
 
+
 airust.check("nb06.ex3", StreamDecoder)
+
 
 # %% nb06.ex4
 def tokens_per_character(tokenizer, text):
     return len(tokenizer.encode(text)) / len(text)
 
+
 airust.check("nb06.ex4", tokens_per_character)
+
 
 # %% nb06.ex5
 def update(pieces, pairs, pair):
@@ -38,6 +43,7 @@ def update(pieces, pairs, pair):
                 pairs[fresh] += count
         new[merged] = count
     return new, pairs
+
 
 airust.check("nb06.ex5", update)
 

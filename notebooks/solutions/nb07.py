@@ -3,6 +3,7 @@
 # %% nb07.ex1
 airust.check("nb07.ex1", 100 * 101 // 2)
 
+
 # %% nb07.ex2
 def windowed(q, k, v, window):
     T, D = q.shape
@@ -10,7 +11,9 @@ def windowed(q, k, v, window):
     hidden = (distance < 0) | (distance >= window)
     return (q @ k.T / math.sqrt(D)).masked_fill(hidden, -math.inf).softmax(-1) @ v
 
+
 airust.check("nb07.ex2", windowed)
+
 
 # %% nb07.ex3
 def leaks(attend, T=6, D=8):
@@ -23,19 +26,25 @@ def leaks(attend, T=6, D=8):
             return True
     return False
 
+
 airust.check("nb07.ex3", leaks)
+
 
 # %% nb07.ex4
 def cache_bytes(config, tokens, bytes_each):
     return tokens * kv_bytes(config.layers, config.kv_heads, config.head_dim, bytes_each)
 
+
 airust.check("nb07.ex4", cache_bytes)
+
 
 # %% nb07.ex5
 def spread(keys, heads):
     return keys.repeat_interleave(heads // len(keys), dim=0)
 
+
 airust.check("nb07.ex5", spread)
+
 
 # %% nb07.ex6
 def previous_token_head(strength=6.0):
@@ -43,10 +52,13 @@ def previous_token_head(strength=6.0):
     # one step further back in turn: at m the query points where the key of m - 1 points
     return turn(key, torch.tensor([-1]))[0], key[0]
 
+
 airust.check("nb07.ex6", previous_token_head)
+
 
 # %% nb07.ex7
 def equal_orders(n):
     return math.factorial(n)
+
 
 airust.check("nb07.ex7", equal_orders)

@@ -1,5 +1,4 @@
 """Solutions of R1-own-memory. A test puts each behind its stub and runs it there."""
-# ruff: noqa: F821  (names of the notebook)
 
 # %% r1.ex1
 airust.check("r1.ex1", "E0382")

@@ -1,5 +1,4 @@
 """Solutions of R2-run-forward-pass. A test puts each behind its stub and runs it there."""
-# ruff: noqa: F821  (names of the notebook)
 
 # %% r2.ex1
 airust.check("r2.ex1", 2 * 512 * 192)
@@ -45,8 +44,10 @@ fn product(w: &[f32], x: &[f32], y: &mut [f32], threads: usize) {
 """
 airust.check("r2.ex5", answer)
 
+
 # %% r2.ex6
 def serial_share(threads, speedup):
     return (threads / speedup - 1) / (threads - 1)
+
 
 airust.check("r2.ex6", serial_share)

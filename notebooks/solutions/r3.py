@@ -1,5 +1,4 @@
 """Solutions of R3-share-between-threads. A test puts each behind its stub and runs it there."""
-# ruff: noqa: F821  (names of the notebook)
 
 # %% r3.ex1
 airust.check("r3.ex1", "Send")

@@ -1,5 +1,4 @@
 """Solutions of R4-measure-rust-and-python. A test puts each behind its stub and runs it there."""
-# ruff: noqa: F821  (names of the notebook)
 
 # %% r4.ex1
 airust.check("r4.ex1", "--release")
@@ -7,11 +6,14 @@ airust.check("r4.ex1", "--release")
 # %% r4.ex2
 airust.check("r4.ex2", {"A": "dead code", "B": "debug build", "C": "unequal work"})
 
+
 # %% r4.ex3
 def whole_speedup(share, factor):
     return 1 / (1 - share + share / factor)
 
+
 airust.check("r4.ex3", whole_speedup)
+
 
 # %% r4.ex4
 def items_to_break_even(start_a, item_a, start_b, item_b):
@@ -20,6 +22,7 @@ def items_to_break_even(start_a, item_a, start_b, item_b):
     if item_a >= item_b:
         return 1 if start_a + item_a < start_b + item_b else -1
     return max(1, math.floor((start_a - start_b) / (item_b - item_a)) + 1)
+
 
 airust.check("r4.ex4", items_to_break_even)
 
