@@ -20,7 +20,7 @@ from airust.gpt.checkpoint import load_model
 from airust.gpt.lens import Inside, look
 from airust.gpt.model import GPT
 from airust.gpt.run import Run
-from airust.gpt.tokenizer import Tokenizer
+from airust.gpt.tokenizer import BYTE, Tokenizer
 from airust.types import Message, UserError
 from airust.widgets import bundle
 from airust.widgets.attention_figure import describe, draw
@@ -189,7 +189,7 @@ def _bytes(token: str) -> str:
     >>> _bytes("æ°"), _bytes("<0xE6>")
     ('‹E6 B0›', '<0xE6>')
     """
-    if not set(token) <= set(BYTES):
+    if BYTE.fullmatch(token) or not set(token) <= set(BYTES):
         return token
     return f"‹{' '.join(f'{BYTES[c]:02X}' for c in token)}›"
 
