@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import shutil
 import tempfile
 import time
@@ -79,6 +80,8 @@ class RayRunner:
                 "Ray is not installed; install with: pip install 'airust[ray]'"
             ) from error
         self.ray, self.run = ray, uuid.uuid4().hex[:12]
+        if address is not None:
+            _check_reachable(address)
         root = str(Path(__file__).resolve().parents[2])
         search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         try:
@@ -250,3 +253,15 @@ def _about(job: Job) -> dict[str, Any]:
         "started": found.get("started"),
         "ended": found.get("ended"),
     }
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself goes on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in host or not port.isdigit():  # a scheme of Ray's own, or "auto"
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AirustError(f"There is no Ray cluster at {address}: {reason}.") from None

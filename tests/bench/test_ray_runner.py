@@ -177,7 +177,7 @@ def test_a_job_that_fails_is_a_failure_with_its_reason(
         (reciter_dir / "away.json").rename(reciter_dir / "config.json")
 
 
-@pytest.mark.full
 def test_no_cluster_at_an_address_is_one_sentence() -> None:
-    with pytest.raises(AirustError, match="There is no Ray cluster: "):
+    pytest.importorskip("ray")
+    with pytest.raises(AirustError, match=r"^There is no Ray cluster at 127.0.0.1:1: .*refused"):
         RayRunner("127.0.0.1:1")
