@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import shutil
+import socket
 import tempfile
 import time
 import uuid
