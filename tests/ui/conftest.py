@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,16 @@ class Panel:
         page.on("request", lambda request: self.requests.append(request.url))
 
     def _heard(self, message: Any) -> None:
-        if message.type == "error":
+        # Chromium notes every 404, also that of what was asked for while it was being deleted.
+        if message.type == "error" and "status of 404" not in message.text:
             self.problems.append(message.text)
+
+    def has_focus(self, element: Locator) -> None:
+        """Wait until the element has the focus in its page, be the page in front or not."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not element.evaluate("node => node.getRootNode().activeElement === node"):
+            assert time.monotonic() < deadline, "it never had the focus"
+            self.page.wait_for_timeout(50)
 
     def open(self, model: str = "echo") -> Panel:
         """Load the page and choose a model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_search_lands_on_the_message_and_its_branch(panel: Panel, served: Served
     expect(hit.locator("mark")).to_have_text("downhill")
     hit.click()
     expect(panel.answers.last).to_contain_text("Water flows downhill.")
-    expect(panel.answers.last).to_be_focused()
+    expect(panel.answers.last).to_have_class(re.compile(r"\bfound\b"))
+    expect(panel.answers.last).to_be_in_viewport()
     expect(panel.answers.last.locator(".branches")).to_contain_text("1/2")
     panel.page.get_by_label("Search chats").fill("no such words")
     expect(panel.page.get_by_text("No chat holds these words.")).to_be_visible()

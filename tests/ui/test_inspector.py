@@ -29,7 +29,7 @@ def test_tokens_are_coloured_and_explained(panel: Panel, served: Served):
     expect(panel.page.locator(".alternative")).to_have_count(10)
     tokens.nth(3).focus()
     panel.page.keyboard.press("ArrowRight")
-    expect(tokens.nth(4)).to_be_focused()
+    panel.has_focus(tokens.nth(4))
     expect(card).to_contain_text(str(details["token_ids"][4]))
     for by in ("entropy", "time", "probability"):
         panel.page.get_by_label("Colour by").select_option(by)
