@@ -127,7 +127,7 @@ def test_history_survives_a_restart(dummy: DummyEngine, settings: Settings):
 @pytest.mark.parametrize(
     ("query", "hits"),
     [("borrow", 1), ("BORROW checker", 1), ("rrow", 1), ("低处流", 1), ("低处", 1), ("nothing", 0),
-     ('"', 1), ("%", 0), ("checker rust", 0)],
+     ('"', 1), ("%", 0), ("checker rust", 0), ("\0borrow\0check", 1)],
 )  # fmt: skip
 def test_search(dummy: DummyEngine, settings: Settings, query: str, hits: int):
     async def steps(client: httpx2.AsyncClient) -> None:

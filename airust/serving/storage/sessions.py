@@ -232,7 +232,7 @@ class Sessions:
 
     def search(self, owner: str, words: str, limit: int = 50) -> list[Hit]:
         """Messages that hold all the words, newest first."""
-        terms = words.split()
+        terms = words.replace("\0", " ").split()  # neither database takes NUL in a search
         if not terms:
             return []
         conditions = [self._holds(term, number) for number, term in enumerate(terms)]
