@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 TRIALS = 2  # of each way at first: the first step of a size also pays for its preparation
+LARGE = 64  # rows; all threads are tried first, as a single long prompt has no second trial
 FIRST_RETRY = 32  # steps until a slower way gets another chance
 LAST_RETRY = 4096  # each lost chance doubles the wait, up to this
 SMOOTHING = 0.2  # weight of the newest time; a single step may have been interrupted
@@ -66,6 +67,8 @@ class ThreadTuner:
             return ALONE
         size = self._size(rows, decodes)
         ways = [ALONE, Way(threads=self.most)]
+        if rows >= LARGE:
+            ways.reverse()
         if decodes and rows > 1:
             ways.append(Way(parts=min(rows, self.most)))
         for way in ways:
