@@ -220,8 +220,11 @@ def _load(model: GPT, options: TorchOptions, dtype: torch.dtype, device: str) ->
     fast = FastGPT(model, dtype, device)
     cache = SlotCache(model.config, min(FIRST_SLOTS, options.max_batch), device=device)
     # Kernels are compiled, or read from disk, at their first call: now, not in the first request.
-    step, _ = plan([Work(slot=0, start=0, tokens=[0], wanted=True)], cache)
-    for way in (ALONE, Way(threads=2)):
+    one, prompt = (
+        plan([Work(slot=0, start=0, tokens=[0] * count, wanted=True)], cache)[0]
+        for count in (1, min(2, model.config.context))
+    )
+    for step, way in ((one, ALONE), (one, Way(threads=2)), (prompt, ALONE)):
         fast.forward(step, cache, way)
     cache.erase(0)
     slots = Slots(cache, options.max_batch, options.cache_mib << 20, options.prefix_cache)

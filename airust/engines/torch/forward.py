@@ -34,10 +34,6 @@ from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
 
-WORTH_THREADS = (
-    1 << 17
-)  # keys' numbers in one layer; attention to fewer is over before a thread wakes
-
 
 class FastGPT:
     """A GPT's weights, prepared for inference. Safe to call from several threads.
