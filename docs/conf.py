@@ -10,7 +10,7 @@ project = "airust"
 author = "airust contributors"
 copyright = f"{datetime.now(UTC):%Y}, {author}"
 
-extensions = ["myst_nb", "sphinx_copybutton", "sphinx_design"]
+extensions = ["myst_nb", "sphinx_copybutton"]
 root_doc = "docs/index"
 include_patterns = [
     "README.md",

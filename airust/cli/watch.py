@@ -103,9 +103,12 @@ def _ask(
     from airust.watch.topics import Topic
 
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
+    console = Console(stderr=True)
     with (
         open_sources(watchlist.addresses) as sources,
-        Progress(*columns, console=Console(stderr=True), transient=True) as bar,
+        Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as bar,
     ):
         asked = [topic for topic in watchlist.topics if topic.kind in kinds]
         task = bar.add_task("", total=len(asked))

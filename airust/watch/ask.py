@@ -76,7 +76,7 @@ def _ask(topics: Sequence[Topic], source: Source, outcome: Outcome, today: str, 
     for topic in topics:
         tell(topic, source.name)
         if silences >= SILENT_AFTER:
-            outcome.unanswered[topic.key] = last
+            outcome.unanswered[topic.key] = f"{last}, so not asked in this run"
             continue
         record = outcome.known.get(topic.key)
         before = {entry.id: entry for entry in record.entries} if record else {}

@@ -61,10 +61,10 @@ def _summary(watchlist: Watchlist, outcome: Outcome, today: str) -> Iterator[str
     records = [outcome.known[t.key] for t in topics if t.key in outcome.known]
     changed = sum(map(_is_change(today), records))
     first = sum(map(_is_first(today), records))
+    silent = len(outcome.unanswered)
     yield (
-        f"{len(topics)} topics are watched. {len(topics) - len(outcome.unanswered)} were answered, "
-        f"{len(outcome.unanswered)} were not; {changed} changed, {first} were watched for the "
-        "first time."
+        f"Topics: {len(topics)}. Answered: {len(topics) - silent}. No answer: {silent}. "
+        f"Changed: {changed}. Watched for the first time: {first}."
     )
     if outcome.stopped:
         yield "\nThe run was stopped before its end; the next one goes on."

@@ -68,7 +68,7 @@ def test_from_the_list_to_the_report(watch, tmp_path: Path, clients: Clients):
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == f"{tmp_path / 'out' / today()}.md\n"
     first = report(tmp_path)
-    assert "5 were answered, 0 were not" in first
+    assert "Answered: 5. No answer: 0." in first
     for found in ("1.0.0", "2.0", "0.9.1", "2308.05177", "Qwen/Qwen3-0.6B"):
         assert found in first
     assert "| `tinycrate` |  | 1.0.0 | MIT |" in (tmp_path / "doc.md").read_text("utf-8")
@@ -82,7 +82,7 @@ def test_another_day(watch, tmp_path: Path, clients: Clients):
     clients.cargo("tinycrate", "1.1.0", "license: MIT\n")
     for _ in range(2):  # the second run of a day forgets nothing
         assert watch().exit_code == 0
-        assert "1 changed, 0 were watched for the first time" in report(tmp_path)
+        assert "Changed: 1. Watched for the first time: 0." in report(tmp_path)
         assert "- **tinycrate** 1.0.0 → 1.1.0 (MIT)" in report(tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_nobody_answers(watch, tmp_path: Path, server: Server, clients: Clients)
     done = watch()
     assert done.exit_code == 1
     assert "Error: No source answered; the report says why." in done.stderr
-    assert "0 were answered, 5 were not" in report(tmp_path)
+    assert "Answered: 0. No answer: 5." in report(tmp_path)
     assert "no answer yet" in (tmp_path / "doc.md").read_text("utf-8")
 
 
@@ -134,7 +134,7 @@ def test_ctrl_c_loses_nothing(
     assert "tinycrate (crate)" in report(tmp_path)
     server.replies["/repos/huggingface/candle/releases/latest"] = Reply(RELEASE | {"tag_name": "1"})
     assert watch().exit_code == 0
-    assert "5 were answered, 0 were not; 0 changed, 5 were watched" in report(tmp_path)
+    assert "Answered: 5. No answer: 0. Changed: 0. Watched for the first time: 5." in report(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ def section(title: str) -> str:
 
 def test_it_begins_with_numbers():
     assert report().startswith(
-        "# Research watch, 2026-01-09\n\n6 topics are watched. 4 were answered, 2 were not; "
-        "2 changed, 1 were watched for the first time.\n"
+        "# Research watch, 2026-01-09\n\nTopics: 6. Answered: 4. No answer: 2. Changed: 2. "
+        "Watched for the first time: 1.\n"
     )
 
 
