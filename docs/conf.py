@@ -1,7 +1,8 @@
 """The site of `make docs`: Sphinx over docs/, the notebooks and the pages that they lead to.
 
-The folder of the project is the source folder, so that a link means the same here, on a code host and
-in an editor. Notebooks are shown with the outputs that they are stored with; nothing is executed.
+The folder of the project is the source folder, so that a link means the same here, on a code host
+and in an editor. Notebooks are shown with the outputs that they are stored with; nothing is
+executed.
 """
 
 from datetime import UTC, datetime
@@ -25,8 +26,7 @@ include_patterns = [
     "reports/*/summary.md",
     "reports/watch/*.md",
 ]
-# docs/README.md is what a code host shows for the folder; docs/index.md includes it.
-exclude_patterns = ["docs/README.md", ".*", "build", "runs", "crates", "**/node_modules"]
+exclude_patterns = [".*", "build", "runs", "crates", "**/node_modules"]
 
 nb_execution_mode = "off"
 myst_enable_extensions = ["amsmath", "attrs_inline", "dollarmath", "smartquotes"]

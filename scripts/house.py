@@ -72,7 +72,9 @@ def draw() -> str:
     for level, parts in enumerate(reversed(FLOORS)):
         top = ROOF + GAP + level * (FLOOR + GAP)
         body += _floor(parts, top)
-    body.append(_text((LEFT + RIGHT) / 2, height - 12, "each floor imports from floors below it", 13))
+    body.append(
+        _text((LEFT + RIGHT) / 2, height - 12, "each floor imports from floors below it", 13)
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         'aria-labelledby="title" font-family="Helvetica, Arial, sans-serif">\n'

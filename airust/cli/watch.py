@@ -106,9 +106,7 @@ def _ask(
     console = Console(stderr=True)
     with (
         open_sources(watchlist.addresses) as sources,
-        Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        ) as bar,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
     ):
         asked = [topic for topic in watchlist.topics if topic.kind in kinds]
         task = bar.add_task("", total=len(asked))

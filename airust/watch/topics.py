@@ -84,8 +84,8 @@ def read_watchlist(path: Path) -> Watchlist:
     addresses = tables.pop("addresses", {})
     if unknown := sorted(set(tables) - set(KINDS)):
         raise UserError(f"{path}: '{unknown[0]}' is none of {', '.join(KINDS)} and addresses.")
-    if not isinstance(addresses, dict) or (set(addresses) - set(ADDRESSES)):
-        raise UserError(f"{path}: [addresses] has {', '.join(ADDRESSES)} and nothing else.")
+    if not _are_addresses(addresses):
+        raise UserError(f"{path}: [addresses] has texts for {', '.join(ADDRESSES)}, nothing else.")
     topics = tuple(
         _topic(path, kind, table) for kind, found in tables.items() for table in _list(path, found)
     )
@@ -95,6 +95,12 @@ def read_watchlist(path: Path) -> Watchlist:
     if not topics:
         raise UserError(f"{path} names nothing to watch.")
     return Watchlist(topics, ADDRESSES | addresses)
+
+
+def _are_addresses(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        name in ADDRESSES and isinstance(address, str) for name, address in found.items()
+    )
 
 
 def _list(path: Path, found: object) -> list[Any]:

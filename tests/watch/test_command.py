@@ -74,7 +74,6 @@ def test_from_the_list_to_the_report(watch, tmp_path: Path, clients: Clients):
     assert "| `tinycrate` |  | 1.0.0 | MIT |" in (tmp_path / "doc.md").read_text("utf-8")
 
 
-
 def test_another_day(watch, tmp_path: Path, clients: Clients):
     watch()
     known = tmp_path / "out" / "known.json"
@@ -134,7 +133,9 @@ def test_ctrl_c_loses_nothing(
     assert "tinycrate (crate)" in report(tmp_path)
     server.replies["/repos/huggingface/candle/releases/latest"] = Reply(RELEASE | {"tag_name": "1"})
     assert watch().exit_code == 0
-    assert "Answered: 5. No answer: 0. Changed: 0. Watched for the first time: 5." in report(tmp_path)
+    assert "Answered: 5. No answer: 0. Changed: 0. Watched for the first time: 5." in report(
+        tmp_path
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,10 @@ KNOWN = {
     "crate new-crate": Record((Entry("1.0"),), TODAY, TODAY),
     "package torch": Record((Entry("2.13.0"),), TODAY, EARLIER, (Entry("2.12.0"),)),
     "paper Repair": Record(
-        (Entry("2501.1", "A *new* one", "2026-01-08", "https://arxiv.org/abs/2501.1"), Entry("old")),
+        (
+            Entry("2501.1", "A *new* one", "2026-01-08", "https://arxiv.org/abs/2501.1"),
+            Entry("old"),
+        ),
         TODAY,
         TODAY,
         (Entry("old"),),

@@ -49,7 +49,9 @@ def test_archived_and_moved(server: Server, github: GitHub):
     server.replies[PATH] = Reply(REPOSITORY | {"archived": True, "full_name": "other/candle"})
     _, archived, moved = github.ask(CANDLE, {}).entries
     assert archived.id == "archived"
-    assert moved == Entry("now other/candle", "has moved", url="https://github.com/huggingface/candle")
+    assert moved == Entry(
+        "now other/candle", "has moved", url="https://github.com/huggingface/candle"
+    )
 
 
 @pytest.mark.parametrize("body", ["<html>", [1]])

@@ -54,12 +54,12 @@ def test_a_list_in_its_order(tmp_path: Path):
         ('[[repository]]\nname = "candle"', "'candle' is no name of a repository"),
         ('[[repository]]\nname = "../../x"', "is no name of a repository"),
         ('[[crate]]\nname = "a"\n[[crate]]\nname = "a"', "the crate a is there twice"),
-        ('[addresses]\npip = "x"\n[[crate]]\nname = "a"', "and nothing else"),
-        ('[addresses]\nhub = 3\n[[crate]]\nname = "a"', "and nothing else"),
+        ('[addresses]\npip = "x"\n[[crate]]\nname = "a"', "for github, arxiv, hub, nothing else"),
+        ('[addresses]\nhub = 3\n[[crate]]\nname = "a"', "for github, arxiv, hub, nothing else"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str):
-    with pytest.raises(UserError, match="list.toml") as caught:
+    with pytest.raises(UserError, match=r"list\.toml") as caught:
         read(tmp_path, text)
     assert sentence in str(caught.value)
 
