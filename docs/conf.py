@@ -7,6 +7,9 @@ executed.
 
 from datetime import UTC, datetime
 
+from docutils import nodes
+from sphinx.application import Sphinx
+
 project = "airust"
 author = "airust contributors"
 copyright = f"{datetime.now(UTC):%Y}, {author}"
@@ -28,6 +31,9 @@ include_patterns = [
 ]
 exclude_patterns = [".*", "build", "runs", "crates", "**/node_modules"]
 
+# Some chapters are written after others; a page in no list of contents is still an error.
+suppress_warnings = ["toc.empty_glob"]
+
 nb_execution_mode = "off"
 myst_enable_extensions = ["amsmath", "attrs_inline", "dollarmath", "smartquotes"]
 myst_heading_anchors = 4
@@ -40,3 +46,15 @@ html_theme_options = {
     "home_page_in_toc": True,
     "use_download_button": True,
 }
+
+
+def color_rust_cells(app: Sphinx, doctree: nodes.document) -> None:
+    """A cell that begins with %%rust is Rust, whatever the language of its notebook is."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.astext().startswith("%%rust"):
+            block["language"] = "rust"
+
+
+def setup(app: Sphinx) -> None:
+    """What Sphinx calls when it has read this file."""
+    app.connect("doctree-read", color_rust_cells)
