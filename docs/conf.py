@@ -44,6 +44,7 @@ html_extra_path = ["site"]  # the way from / to the first page
 html_theme_options = {
     "show_toc_level": 2,
     "home_page_in_toc": True,
+    "navbar_persistent": [],  # the search field stands in the list of contents already
     "use_download_button": True,
 }
 
