@@ -11,6 +11,7 @@ import pytest
 from airust.lessons import field, nb01
 from airust.lessons.path import STATIONS
 from scripts import documents
+from tests.notebooks.lesson_files import NOTEBOOKS, prose
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SURVEYS = ("taxonomy_2025", "curricula_2025", "foundations")
@@ -75,3 +76,12 @@ def test_answers_of_the_self_tests_are_right():
     )
     assert done.attempted > 40
     assert not done.failed
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.stem)
+def test_terms_with_a_chinese_name_are_in_the_glossary(page: Path):
+    glossary = (DOCS / "glossary.md").read_text("utf-8")
+    given = re.findall(r"\*\*[^*\n]+\*\*s? [(（]([^()（）\n]*)[)）]", prose(page))
+    terms = [part.strip() for text in given for part in re.split(r"[,;:，；：]", text)]
+    chinese = [term for term in terms if re.search(r"[一-鿿]", term)]
+    assert not [term for term in chinese if term not in glossary]
