@@ -117,8 +117,7 @@ COLOUR = dict(zip((branch.key for branch in FIELD), COLOURS, strict=True))
 def field_map(until: int = 2025, branch: str = "") -> Figure:
     """A sunburst; topics younger than `until` and all but one `branch` (a key) can be faded."""
     figure = new_figure(6.6, 5.6)
-    axes = figure.add_subplot(projection="polar")
-    axes.axis("off")
+    axes = _whole(figure, projection="polar")
     total, at = sum(len(each.topics) for each in FIELD), 0.0
     for each in FIELD:
         wide = len(each.topics) / total * 2 * math.pi
@@ -138,7 +137,16 @@ def field_map(until: int = 2025, branch: str = "") -> Figure:
                 rotation=turn,
             )  # fmt: skip
         at += wide
+    axes.set_ylim(0, 3.5)
     return figure
+
+
+def _whole(figure: Figure, **kind: str) -> Axes:
+    """Axes without a frame that fill the figure; there is nothing to lay out."""
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1), **kind)
+    axes.axis("off")
+    return axes
 
 
 def _ray(axes: Axes, angle: float, wide: float, colour: str, alpha: float) -> None:
@@ -148,9 +156,8 @@ def _ray(axes: Axes, angle: float, wide: float, colour: str, alpha: float) -> No
 def system_map() -> Figure:
     """The layers as boxes, the branches as dots, the notebooks at the right."""
     figure = new_figure(8.4, 4.6)
-    axes = figure.subplots()
+    axes = _whole(figure)
     axes.set(xlim=(0, 10.6), ylim=(-0.9, len(SYSTEM)))
-    axes.axis("off")
     heights = {layer.name: len(SYSTEM) - 1 - row for row, layer in enumerate(SYSTEM)}
     for layer in SYSTEM:
         y = heights[layer.name]
