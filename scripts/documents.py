@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,11 +31,20 @@ DRAWN: dict[str, Callable[[], Figure]] = {
 }
 # name of the picture -> notebook, words its alternative text begins with, left and right edge
 TAKEN = {
-    "path-autograd": ("04-build-autograd", "Left: the loss falls over the training steps", 0.509, 1),
+    "path-autograd": (
+        "04-build-autograd",
+        "Left: the loss falls over the training steps",
+        0.509,
+        1,
+    ),
     "path-attention": ("07-assemble-attention", "Attention map of one head", 0, 1),
 }
 SIZE = (480, 384)  # readable when three stand side by side
-TABLES = {"docs/taxonomy_2025.md": {"field": field_table}}
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/taxonomy_2025.md": {"field": field_table},
+    "docs/curricula_2025.md": {},
+    "docs/foundations.md": {},
+}
 
 
 def png(figure: Figure) -> Image.Image:
@@ -97,6 +107,28 @@ def with_tables(text: str, tables: dict[str, Callable[[], str]]) -> str:
     return text
 
 
+def with_notebooks(text: str) -> str:
+    """A document whose tables link each notebook that exists, in the columns about notebooks."""
+    names = {path.name[:2]: path.name for path in (ROOT / "notebooks").glob("[0-9R][0-9]-*.ipynb")}
+
+    def link(found: re.Match[str]) -> str:
+        number = found[0]
+        return f"[{number}](../notebooks/{names[number]})" if number in names else number
+
+    lines, columns = [], set[int]()
+    for line in text.split("\n"):
+        cells = line.split("|")
+        heads = [cell.strip() for cell in cells]
+        if "Notebook" in heads or "Here" in heads:
+            columns = {n for n, head in enumerate(heads) if head in ("Notebook", "Here")}
+        elif not line.startswith("|"):
+            columns = set()
+        for column in columns & set(range(len(cells))):
+            cells[column] = re.sub(r"(?<![\w\[/.-])(\d\d|R\d)(?![\w\]-])", link, cells[column])
+        lines.append("|".join(cells))
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Write all of them."""
     for name, draw in DRAWN.items():
@@ -108,7 +140,7 @@ def main() -> None:
     fitted(png(moved_string())).save(IMAGES / "path-rust.png", optimize=True)
     for page, tables in TABLES.items():
         path = ROOT / page
-        path.write_text(with_tables(path.read_text("utf-8"), tables), "utf-8")
+        path.write_text(with_notebooks(with_tables(path.read_text("utf-8"), tables)), "utf-8")
 
 
 if __name__ == "__main__":

@@ -27,10 +27,20 @@ def test_a_survey_has_a_chinese_summary_at_its_head_and_dated_sources(name: str)
 
 
 @pytest.mark.parametrize("page", documents.TABLES)
-def test_tables_are_those_of_the_data(page: str):
+def test_tables_are_those_of_the_data_and_link_the_notebooks_that_exist(page: str):
     text = (documents.ROOT / page).read_text("utf-8")
-    assert "<!-- field -->\n\n| Branch |" in text
-    assert documents.with_tables(text, documents.TABLES[page]) == text
+    for name in documents.TABLES[page]:
+        assert f"<!-- {name} -->\n\n| " in text
+    made = documents.with_notebooks(documents.with_tables(text, documents.TABLES[page]))
+    assert made == text, "run: python scripts/documents.py"
+
+
+def test_numbers_become_links_only_where_notebooks_are_meant():
+    table = "| Notebook | Next |\n|---|---|\n| 04 and R1, 99 | 04 |\n\n| Years | |\n| 04 | |\n"
+    first, second = (next(p.name for p in NOTEBOOKS if p.name[:2] == n) for n in ("04", "R1"))
+    linked = f"| [04](../notebooks/{first}) and [R1](../notebooks/{second}), 99 | 04 |"
+    assert documents.with_notebooks(table) == table.replace("| 04 and R1, 99 | 04 |", linked)
+    assert documents.with_notebooks(documents.with_notebooks(table)).count("04-") == 1
 
 
 @pytest.mark.parametrize(
