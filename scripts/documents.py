@@ -72,8 +72,8 @@ def moved_string() -> Figure:
     """The move of notebook R1, narrow enough for a small picture."""
     figure = memory(
         [
-            Box("name", ("ptr", "len 12"), "moved", ((0, "bytes"),)),
-            Box("owner", ("ptr", "len 12"), "owner", ((0, "bytes"),)),
+            Box("name", ("ptr", "len 12", "cap 12"), "moved", ((0, "bytes"),)),
+            Box("owner", ("ptr", "len 12", "cap 12"), "owner", ((0, "bytes"),)),
         ],
         [Box("bytes", ("embed_tokens",))],
         "let owner = name;",
