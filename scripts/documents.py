@@ -115,7 +115,8 @@ def with_notebooks(text: str) -> str:
         number = found[0]
         return f"[{number}](../notebooks/{names[number]})" if number in names else number
 
-    lines, columns = [], set[int]()
+    lines: list[str] = []
+    columns: set[int] = set()
     for line in text.split("\n"):
         cells = line.split("|")
         heads = [cell.strip() for cell in cells]

@@ -141,10 +141,10 @@ def field_map(until: int = 2025, branch: str = "") -> Figure:
     return figure
 
 
-def _whole(figure: Figure, **kind: str) -> Axes:
+def _whole(figure: Figure, projection: str | None = None) -> Axes:
     """Axes without a frame that fill the figure; there is nothing to lay out."""
     figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1), **kind)
+    axes = figure.add_axes((0, 0, 1, 1), projection=projection)
     axes.axis("off")
     return axes
 
