@@ -56,7 +56,9 @@ def ex3(answer: Any) -> None:
             require(found.shape == values.shape, "As many values come out as go in.")
             if not step:
                 require(np.allclose(found, values), "Equal values need no rounding at all.")
-            hint = f"{bits} bits have {2**bits} points and one step fewer, from smallest to largest."
+            hint = (
+                f"{bits} bits have {2**bits} points and one step fewer, from smallest to largest."
+            )
             require(np.allclose(found, expected, atol=1e-9 + 1e-6 * step), hint)
 
 
@@ -104,7 +106,9 @@ def ex7(answer: Any) -> None:
     require(most <= CODES, f"A block of {BLOCK} has {most} different values, {CODES} are allowed.")
     error, theirs = (float((unseen @ (V - M).T).pow(2).mean()) for V in (found, _q4_0(M)))
     text = f"Its error is {error / theirs:.2f} of q4_0's, {MOST} are asked"
-    require(error <= MOST * theirs, f"{text}: let errors cancel, or put the values where they help.")
+    require(
+        error <= MOST * theirs, f"{text}: let errors cancel, or put the values where they help."
+    )
 
 
 def _q4_0(M: Any) -> Any:

@@ -32,7 +32,9 @@ def ex2(answer: Any) -> None:
             attention = 4 * config.layers * config.heads * config.head_dim * pairs
             expected = 2 * (_weights(config) - output) * new + 2 * output + attention
             found = float(answer(config, new, past))
-            hint = f"Wrong for {new} new tokens behind {past}: new token i sees itself, the past, i."
+            hint = (
+                f"Wrong for {new} new tokens behind {past}: new token i sees itself, the past, i."
+            )
             close(found / expected, 1, 1e-9, hint)
 
 
@@ -41,12 +43,15 @@ def ex3(answer: Any) -> None:
     for config in _configs():
         for streams, past, size in ((1, 10, 2.0), (64, 1000, 1.0), (2048, 16, 2.0)):
             work = streams * (
-                2 * _weights(config) + 4 * config.layers * config.heads * config.head_dim * (past + 1)
+                2 * _weights(config)
+                + 4 * config.layers * config.heads * config.head_dim * (past + 1)
             )
             read = _weights(config) * size + streams * past * _cache(config, 2)
             expected = streams / max(work / A100[0], read / A100[1])
             found = float(answer(config, streams, past, size, *A100))
-            hint = f"Wrong for {streams} streams behind {past} tokens: a step takes the longer time."
+            hint = (
+                f"Wrong for {streams} streams behind {past} tokens: a step takes the longer time."
+            )
             close(found / expected, 1, 1e-9, hint)
 
 
@@ -58,7 +63,12 @@ def ex4(answer: Any) -> None:
 
 def ex5(answer: Any) -> None:
     """Streams at the ridge."""
-    for weights, size, cache in ((6e8, 2.0, 0.0), (6e8, 2.0, 2e6), (7e9, 0.5, 1e6), (6e8, 2.0, 1e9)):
+    for weights, size, cache in (
+        (6e8, 2.0, 0.0),
+        (6e8, 2.0, 2e6),
+        (7e9, 0.5, 1e6),
+        (6e8, 2.0, 1e9),
+    ):
         arithmetic, reading = 2 * weights / A100[0], cache / A100[1]
         found = float(answer(weights, size, cache, *A100))
         if arithmetic <= reading:
@@ -66,7 +76,9 @@ def ex5(answer: Any) -> None:
             require(math.isinf(found), hint)
         else:
             expected = weights * size / A100[1] / (arithmetic - reading)
-            close(found / expected, 1, 1e-9, "At the ridge arithmetic and reading take equally long.")
+            close(
+                found / expected, 1, 1e-9, "At the ridge arithmetic and reading take equally long."
+            )
 
 
 def ex6(answer: Any) -> None:
@@ -75,7 +87,7 @@ def ex6(answer: Any) -> None:
         points = [(size, fixed + size / rate) for size in (13.3e9, 6.9e9)]
         for size in (4.4e9, 20e9):
             found = float(answer(points[0], points[1], size))
-            close(found * (fixed + size / rate), 1, 1e-6, "Slope and intercept, then the reciprocal.")
+            close(found * (fixed + size / rate), 1, 1e-6, "Slope, intercept, reciprocal.")
 
 
 def ex7(answer: Any) -> None:
@@ -87,7 +99,8 @@ def ex7(answer: Any) -> None:
             widest = max(size for size in SIZES if best[size] >= wanted)
             size, streams = answer(config, memory, *A100, past, limit, wanted)
             require(size in SIZES, "Numbers have 2, 1 or 0.5 bytes.")
-            require(int(streams) == streams and streams >= 1, "Streams are a whole number from 1 on.")
+            whole = int(streams) == streams and streams >= 1
+            require(whole, "Streams are a whole number, at least 1.")
             held = _weights(config) * size + streams * past * _cache(config, size)
             require(held <= memory, f"{held / 1e9:.2f} GB do not fit into {memory / 1e9:g}.")
             taken = _seconds(config, int(streams), past, size)
