@@ -116,15 +116,17 @@ def visitors(url: str, seconds: float, seed: int = 0) -> None:
     """
     rng, start = random.Random(seed), time.monotonic()
     crowd: list[threading.Thread] = []
+    with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
 
-    def visit(words: int, model: str) -> None:
-        talk = {"model": model, "messages": [{"role": "user", "content": "word " * words}]}
-        httpx.post(f"{url}/v1/chat/completions", json=talk, timeout=TIMEOUT_S, trust_env=False)
+        def visit(words: int, model: str) -> None:
+            talk = {"model": model, "messages": [{"role": "user", "content": "word " * words}]}
+            client.post("/v1/chat/completions", json=talk)
 
-    while (passed := time.monotonic() - start) < seconds:
-        model = "nobody" if rng.random() < 0.1 else "echo"
-        crowd.append(threading.Thread(target=visit, args=(rng.randint(5, 20), model), daemon=True))
-        crowd[-1].start()
-        time.sleep(rng.expovariate(RUSH_RATE if 0.4 < passed / seconds < 0.7 else QUIET_RATE))
-    for visitor in crowd:
-        visitor.join()
+        while (passed := time.monotonic() - start) < seconds:
+            model = "nobody" if rng.random() < 0.1 else "echo"
+            crowd.append(threading.Thread(target=visit, args=(rng.randint(5, 20), model)))
+            crowd[-1].start()
+            rushing = 0.4 < passed / seconds < 0.7
+            time.sleep(rng.expovariate(RUSH_RATE if rushing else QUIET_RATE))
+        for visitor in crowd:
+            visitor.join()
