@@ -24,7 +24,7 @@ def ex1(answer: Any) -> None:
 def ex2(answer: Any) -> None:
     """All branches of a tree."""
 
-    def tree(*pairs: str) -> list[dict[str, str | None]]:
+    def tree(*pairs: str) -> list[dict[str, Any]]:
         return [{"id": p[0], "parent_id": p[1] if len(p) > 1 else None} for p in pairs]
 
     cases = (

@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from airust.gpt.block import Block
 from airust.gpt.config import GPTConfig
 from airust.gpt.kv_cache import KVCache
 from airust.gpt.model import GPT
@@ -132,7 +133,7 @@ def interleaved(model: GPT) -> GPT:
     """A copy that turns numbers 2i and 2i + 1 of a head together, instead of i and i + D/2."""
     changed, size = copy.deepcopy(model), model.config.head_dim
     order = torch.cat((torch.arange(0, size, 2), torch.arange(1, size, 2)))
-    for block in changed.layers:
+    for block in _blocks(changed):
         for projection in (block.self_attn.q_proj, block.self_attn.k_proj):
             heads = projection.weight.view(-1, size, projection.in_features)
             projection.weight.data = heads[:, order].flatten(0, 1)
@@ -142,7 +143,7 @@ def interleaved(model: GPT) -> GPT:
 def twin(model: GPT) -> GPT:
     """A copy whose feed-forward layers add up in another order."""
     changed, generator = copy.deepcopy(model), torch.Generator().manual_seed(1)
-    for block in changed.layers:
+    for block in _blocks(changed):
         order = torch.randperm(model.config.ffn_size, generator=generator)
         mlp = block.mlp
         mlp.gate_proj.weight.data = mlp.gate_proj.weight[order]
@@ -156,3 +157,7 @@ def misprinted(model: GPT) -> GPT:
     changed = copy.deepcopy(model)
     changed.embed_tokens.weight.data[RARE] *= 0.9
     return changed
+
+
+def _blocks(model: GPT) -> list[Block]:
+    return [block for block in model.layers if isinstance(block, Block)]
