@@ -20,6 +20,9 @@ export class Conversation {
   /** An empty one; it is created with its first question. */
   begin() {
     this.id = null;
+    this.visit = {}; // tells whether one has gone elsewhere while something was awaited
+    clearTimeout(this.timer);
+    clearTimeout(this.contextTimer);
     this.draftName = "new"; // stays while the first question creates the conversation
     this.title = "";
     this.system = this.app.prefs?.get("system", "") ?? "";
@@ -67,11 +70,13 @@ export class Conversation {
 
   async open(id, messageId = null) {
     const { app } = this;
+    const visit = (this.visit = {});
     await app.attempt(async () => {
       const [session, found] = await Promise.all([
         app.client.get(`/v1/sessions/${id}`),
         app.client.get(`/v1/sessions/${id}/messages`),
       ]);
+      if (this.visit !== visit) return; // another one was chosen meanwhile
       if (this.id !== id) this.begin();
       this.id = this.draftName = id;
       this.take(session, found);
@@ -231,15 +236,15 @@ export class Conversation {
   async create(body) {
     const { app } = this;
     const model = app.models.find((m) => m.id === body.model) ?? app.model;
+    const { pending, visit } = this;
     this.creating++;
     try {
-      if (!this.id) {
-        const made = await app.sessions.create(this.system || null);
-        this.id = made.id;
-        app.prefs.set("session", made.id);
-        app.emit("session", { id: made.id });
+      const sessionId = this.id ?? (await app.sessions.create(body.input, this.system || null)).id;
+      if (this.visit === visit && this.id === null) {
+        this.id = sessionId;
+        app.prefs.set("session", sessionId);
+        app.emit("session", { id: sessionId });
       }
-      const sessionId = this.id;
       const wanted = app.inspector.isActive && model?.capabilities.logprobs;
       const created = await app.client.ask({
         type: "response.create", conversation: sessionId, background: true,
@@ -255,7 +260,7 @@ export class Conversation {
       return false;
     } finally {
       this.creating--;
-      this.pending = null;
+      if (this.pending === pending) this.pending = null;
       this.deferred.splice(0).forEach((about) => this.attach(about));
       this.changed();
     }

@@ -46,12 +46,11 @@ def test_no_payload_runs(panel: Panel, served: Served):
     messages = [text for payload in PAYLOADS for text in (payload, payload)]
     for start in range(0, len(messages), 40):
         served.chat(*messages[start : start + 40], title=f"part {start}")
+    panel.reload()
     for start in range(0, len(messages), 40):
-        panel.page.reload()
-        panel.button(f"part {start}").click()
-        expect(panel.page.locator("[data-message]")).not_to_have_count(0)
+        panel.open_chat(f"part {start}", len(messages[start : start + 40]))
         for message in panel.page.locator("[data-message]").all():
-            message.scroll_into_view_if_needed()
+            message.evaluate("e => e.scrollIntoView()")
         expect(panel.page.locator(".markdown.bare")).to_have_count(0)
         check_nothing_ran(panel.page)
 
@@ -66,7 +65,7 @@ def test_titles_and_search_are_no_html(panel: Panel, served: Served):
     served.chat(
         "<img src=x onerror=window.pwned=1> needle", title="<img src=x onerror=window.pwned=1>"
     )
-    panel.page.reload()
+    panel.reload()
     expect(panel.page.locator(".session .title")).to_contain_text("<img")
     panel.page.get_by_label("Search chats").fill("needle")
     expect(panel.page.locator(".hit")).to_contain_text("<img")
@@ -153,6 +152,7 @@ def test_a_server_that_goes_away_comes_back(panels: NewPanel, tmp_path: Path):
     panel = panels()
     panel.url = server.url
     panel.page.goto(server.url)
+    panel.until_loaded()
     panel.ask("hello")
     server.stop()
     alert = panel.page.get_by_role("alert")
@@ -170,7 +170,7 @@ def test_a_server_that_goes_away_comes_back(panels: NewPanel, tmp_path: Path):
         panel.field.press("Enter")
         expect(panel.answers).to_have_count(2)
         panel.rest()
-        panel.page.reload()
+        panel.reload()
         expect(panel.answers.last).to_contain_text("not lost")
     finally:
         panel.page.goto("about:blank")
@@ -204,7 +204,7 @@ def test_a_key_is_asked_for(panels: NewPanel, tmp_path: Path):
         dialog.get_by_role("button", name="Use this key").click()
         expect(dialog).to_have_count(0)
         panel.ask("hello")
-        panel.page.reload()
+        panel.reload()
         expect(panel.answers.last).to_contain_text("hello")
         panel.page.goto("about:blank")
     finally:

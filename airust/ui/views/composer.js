@@ -27,6 +27,7 @@ export function Composer({ app }) {
     const question = text.trim();
     if (!question || conversation.isBusy) return;
     setText("");
+    await app.loading; // it belongs to the conversation that is just being opened
     const accepted = await conversation.ask(question);
     if (accepted) app.prefs.set(draft, "");
     else {
