@@ -20,10 +20,10 @@ export class Conversation {
   /** An empty one; it is created with its first question. */
   begin() {
     this.id = null;
-    this.visit = {}; // tells whether one has gone elsewhere while something was awaited
+    this.visit = { to: null }; // tells whether one has gone elsewhere while something was awaited
     clearTimeout(this.timer);
     clearTimeout(this.contextTimer);
-    this.draftName = "new"; // stays while the first question creates the conversation
+    this.begun = (this.begun ?? 0) + 1; // stays while the first question creates the conversation
     this.title = "";
     this.system = this.app.prefs?.get("system", "") ?? "";
     this.messages = [];
@@ -70,7 +70,7 @@ export class Conversation {
 
   async open(id, messageId = null) {
     const { app } = this;
-    const visit = (this.visit = {});
+    const visit = (this.visit = { to: id });
     await app.attempt(async () => {
       const [session, found] = await Promise.all([
         app.client.get(`/v1/sessions/${id}`),
@@ -78,7 +78,7 @@ export class Conversation {
       ]);
       if (this.visit !== visit) return; // another one was chosen meanwhile
       if (this.id !== id) this.begin();
-      this.id = this.draftName = id;
+      this.id = id;
       this.take(session, found);
       app.prefs.set("session", id);
       app.set({ isSidebarOpen: false, isRacing: false, notice: null });
@@ -87,6 +87,7 @@ export class Conversation {
       this.changed();
       app.emit("session", { id });
     });
+    visit.to = null;
     this.attachAll();
     this.refreshContext();
   }
@@ -167,8 +168,10 @@ export class Conversation {
       else this.attach(event.response);
     }
     if (event.session_id !== this.id && event.session_id !== null) return;
-    if (event.change === "deleted") this.begin();
-    else if (event.change !== "answering") this.reloadSoon();
+    if (event.change === "deleted") {
+      const isLeaving = this.visit.to !== null && this.visit.to !== event.session_id;
+      if (!isLeaving) this.begin();
+    } else if (event.change !== "answering") this.reloadSoon();
   }
 
   /** After the socket has come (back): what is running goes on to be shown. */

@@ -174,6 +174,11 @@ class Panel:
         return self.page.get_by_role("button", name=name, exact=True)
 
     @property
+    def host(self) -> Locator:
+        """The element with the panel's shadow root."""
+        return self.page.locator("body > div")
+
+    @property
     def answers(self) -> Locator:
         """The model's messages."""
         return self.page.locator(".message.assistant[data-message]")

@@ -45,6 +45,22 @@ def test_create_rename_switch_delete_and_undo(panel: Panel, served: Served):
     assert set(after) == set(before)
 
 
+def test_a_name_is_typed_while_the_list_changes(panel: Panel, served: Served):
+    panel.ask("about rivers")
+    row(panel, "rivers").hover()
+    panel.button("Rename: about rivers").click()
+    field = panel.page.get_by_label("Rename", exact=True)
+    expect(field).to_have_value("about rivers")
+    field.fill("Wat")
+    served.chat("about mountains", title="Mountains")  # another tab's
+    expect(row(panel, "Mountains")).to_have_count(1)
+    expect(field).to_have_value("Wat")
+    field.press("End")
+    field.press_sequentially("er")
+    field.press("Enter")
+    expect(row(panel, "Water")).to_have_count(1)
+
+
 def test_search_lands_on_the_message_and_its_branch(panel: Panel, served: Served):
     session = served.chat("What flows?", "Water flows downhill.", title="Rivers")
     question = served.messages(session)[0]["id"]

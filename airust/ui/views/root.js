@@ -52,7 +52,7 @@ export function Root({ app }) {
               <${Thread} app=${app} />
               <div class="foot">
                 <${Notice} app=${app} />
-                <${Composer} app=${app} key=${app.conversation.draftName} />
+                <${Composer} app=${app} key=${app.conversation.begun} />
               </div>
             `}
       </main>
