@@ -141,7 +141,7 @@ class Notebook:
         context.set_default_timeout(WAIT_S * 1000)
         self.page: Page = context.new_page()
         self.errors: list[str] = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", self._heard)
         self.strangers: set[str] = set()  # hosts that were asked beside our own
         self.page.on("request", self._note)
         self.open()
@@ -150,6 +150,13 @@ class Notebook:
                 "jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })"
             )
             self.page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
+
+    def _heard(self, error: Any) -> None:
+        # Modules of a widget come from blob addresses. What has none of them, nor of anywidget,
+        # in its stack is the host's own, such as its complaint about a kernel that has ended.
+        stack = str(error.stack)
+        if "/static/" not in stack or "blob:" in stack or "/anywidget/" in stack:
+            self.errors.append(stack)
 
     def _note(self, request: Any) -> None:
         if not request.url.startswith((self.lab.url, "data:", "blob:", "ws://127.0.0.1")):

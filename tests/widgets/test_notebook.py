@@ -62,6 +62,13 @@ import airust
 view = airust.AttentionView(MODEL, "What is the capital of France? 水")
 view"""
 
+SLIDER = """\
+import ipywidgets
+
+slider = ipywidgets.IntSlider(view.layer, min=0, max=1, description="layer")
+ipywidgets.jslink((slider, "value"), (view, "layer"))
+ipywidgets.VBox([slider, view])"""
+
 
 def test_chat(open_notebook: Open):
     notebook = open_notebook(
@@ -175,8 +182,9 @@ def test_training_stops_by_its_button_and_resumes(open_notebook: Open, lab: Lab)
 
 def test_attention(open_notebook: Open, model_dir: Path):
     notebook = open_notebook(
-        "attention.ipynb", ATTENTION.replace("MODEL", repr(str(model_dir))), "view.head, view.text"
-    )
+        "attention.ipynb", ATTENTION.replace("MODEL", repr(str(model_dir))), "view.head, view.text",
+        SLIDER,
+    )  # fmt: skip
     output = notebook.run(0)
     output.get_by_role("button", name="Layer 2, head 3").click()
     box = output.get_by_role("textbox", name="Text that the model reads")
@@ -185,6 +193,11 @@ def test_attention(open_notebook: Open, model_dir: Path):
     output.get_by_text("Layer 2, head 3: ").wait_for()
     output.locator(".tokens button", has_text="owner").last.wait_for()
     assert "(2, 'Rust has one owner')" in notebook.run(1).inner_text()
+    # A control of ipywidgets moves it.
+    composed = notebook.run(2)
+    composed.get_by_text("Layer 2, head 3: ").wait_for()
+    composed.locator(".noUi-handle").press("ArrowLeft")
+    composed.get_by_text("Layer 1, head 3: ").wait_for()
 
 
 def test_the_last_state_is_in_the_saved_notebook(open_notebook: Open, model_dir: Path):
@@ -223,7 +236,6 @@ def test_the_last_state_is_in_the_saved_notebook(open_notebook: Open, model_dir:
     assert page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session") is None
     chat.first.wait_for()
     figure.wait_for()
-    notebook.errors.clear()  # JupyterLab's own, about the kernel that it could not start
     page.unroute(sessions)
 
 

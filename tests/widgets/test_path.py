@@ -74,8 +74,9 @@ def cell_with(notebook: Notebook, text: str) -> Locator:
 
 def push(slider: Locator) -> None:
     """Move a slider by a step, with the keyboard."""
-    slider.locator(".noUi-handle").focus()
-    slider.locator(".noUi-handle").press("ArrowRight")
+    handle = slider.locator(".noUi-handle")
+    is_at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+    handle.press("ArrowLeft" if is_at_end else "ArrowRight")
 
 
 def test_start_here(run_all: Any):
