@@ -232,7 +232,7 @@ def test_the_last_state_is_in_the_saved_notebook(open_notebook: Open, model_dir:
     sessions = "**/api/sessions**"
     page.route(sessions, lambda r: r.abort() if r.request.method == "POST" else r.continue_())
     notebook.show()
-    page.get_by_role("dialog", name="Error Starting Kernel").get_by_role("button").click()
+    page.locator(".jp-Dialog", has_text="Error Starting Kernel").locator("button").click()
     assert page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session") is None
     chat.first.wait_for()
     figure.wait_for()
