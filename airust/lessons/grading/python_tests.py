@@ -37,7 +37,8 @@ def run_test(name: str, tests: Tests, folder: Path, program: Path | None = None)
 def _reason(stderr: str) -> str:
     """The last line of the trace that belongs to no frame, without the name of an assertion.
 
-    >>> _reason("Traceback (most recent call last):\\n  File x\\nAssertionError: too few\\n" + "-" * 70)
+    >>> trace = "Traceback (most recent call last):\\n  File x\\nAssertionError: too few\\n"
+    >>> _reason(trace + "-" * 70)
     'too few'
     """
     found = _TRACE.search(stderr)

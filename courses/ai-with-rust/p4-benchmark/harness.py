@@ -40,7 +40,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def verdict(found: tuple[float, float], control: tuple[float, float]) -> str:
-    """"faster", "slower" or "no difference".
+    """ "faster", "slower" or "no difference".
 
     ``found`` is the interval of a ratio, ``control`` that of an engine against itself. There is a
     difference where the two do not overlap.

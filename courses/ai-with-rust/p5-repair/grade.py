@@ -96,7 +96,8 @@ class Grade(unittest.TestCase):
 
     def test_a_borrow_in_the_way_is_copied(self) -> None:
         source = (
-            "pub fn f(mut words: Vec<String>) -> String {\n    let last = &words[words.len() - 1];\n"
+            "pub fn f(mut words: Vec<String>) -> String {\n"
+            "    let last = &words[words.len() - 1];\n"
             '    words.push(String::from("end"));\n    format!("{last} {}", words.len())\n}\n'
         )
         test = '#[test]\nfn hidden() { assert_eq!(f(vec!["a".into()]), "a 2"); }'
