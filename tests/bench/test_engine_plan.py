@@ -100,8 +100,8 @@ def test_streams_are_sorted_numbers() -> None:
         ({"dtype": "float32", "threads": 1}, 1e-3),
         ({"dtype": "f32"}, 1e-3),
         ({"dtype": None}, 1e-3),
-        ({"dtype": "bfloat16"}, 0.25),
-        ({"quantize": "Q8_0"}, 0.25),
+        ({"dtype": "bfloat16"}, 0.5),
+        ({"quantize": "Q8_0"}, 0.5),
     ],
 )
 def test_rounded_weights_may_be_further_off(options: dict[str, object], expected: float) -> None:

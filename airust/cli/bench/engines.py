@@ -110,34 +110,25 @@ def run(
 
 
 def _show(results: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from airust.bench.engine_tables import metric_title, notes, shown_metrics
     from airust.bench.tables import metric_rows
+    from airust.cli.bench.table import console, metric_table
 
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 140  # a file has no width
+    out = console()
     for model in results["models"]:
         size = f"{model['model']['parameters'] / 1e6:.1f} M parameters"
-        table = Table(title=f"{model['model']['name']}, {size}", title_justify="left")
-        table.add_column(no_wrap=True)
-        against = f"against {model['baseline']}"
-        for title in ("", "95% interval", "launches", against, "verdict", "of ceiling"):
-            table.add_column(title, justify="right")
-        for metric in shown_metrics(model):
-            table.add_row(f"{metric_title(model, metric)} ({metric.unit})", style="bold")
-            for label, *cells in metric_rows(model, metric.key):
-                table.add_row(f"  {label}", *cells)
-            table.add_section()
-        console.print(table)
+        sections = [
+            (f"{metric_title(model, metric)} ({metric.unit})", metric_rows(model, metric.key))
+            for metric in shown_metrics(model)
+        ]
+        title = f"{model['model']['name']}, {size}"
+        out.print(metric_table(title, model["baseline"], sections, "of ceiling"))
         for note in notes(model):
-            console.print(f"- {note}")
+            out.print(f"- {note}")
         for entry in model["entries"]:
             if entry["reason"]:
-                console.print(f"- {entry['label']} has no figures: {entry['reason']}")
-    console.print(results["ended"])
+                out.print(f"- {entry['label']} has no figures: {entry['reason']}")
+    out.print(results["ended"])
 
 
 def _check(results: dict[str, Any]) -> None:

@@ -127,36 +127,26 @@ def run(
 
 
 def _show(results: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from airust.bench.serve_tables import METRICS, point_title, shown
     from airust.bench.tables import summary_rows
+    from airust.cli.bench.table import console, metric_table
 
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 140  # a file has no width
+    out = console()
     for point in results["points"]:
-        table = Table(title=point_title(point), title_justify="left")
-        table.add_column(no_wrap=True)
-        against = f"against {results['baseline']}"
-        for title in ("", "95% interval", "launches", against, "verdict"):
-            table.add_column(title, justify="right")
-        for key in shown(results):
-            found = results["summary"].get(point["key"], {}).get(key)
-            if found:
-                table.add_row(f"{METRICS[key].title} ({METRICS[key].unit})", style="bold")
-                for label, *cells in summary_rows(found, METRICS[key]):
-                    table.add_row(f"  {label}", *cells)
-                table.add_section()
-        console.print(table)
+        found = results["summary"].get(point["key"], {})
+        sections = [
+            (f"{METRICS[key].title} ({METRICS[key].unit})", summary_rows(found[key], METRICS[key]))
+            for key in shown(results)
+            if found.get(key)
+        ]
+        out.print(metric_table(point_title(point), results["baseline"], sections))
     for server in results["servers"]:
         if server["reason"]:
-            console.print(f"- {server['label']} has no figures: {server['reason']}")
+            out.print(f"- {server['label']} has no figures: {server['reason']}")
     for launch in results["launches"]:
         for note in launch["marks"]:
-            console.print(f"- {launch['label']}, block {launch['block']}: {note}")
-    console.print(results["ended"])
+            out.print(f"- {launch['label']}, block {launch['block']}: {note}")
+    out.print(results["ended"])
 
 
 def _check(results: dict[str, Any]) -> None:

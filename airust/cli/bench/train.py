@@ -68,25 +68,16 @@ def run(
 
 
 def _show(results: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from airust.bench.tables import summary_rows
     from airust.bench.train_tables import METRICS
+    from airust.cli.bench.table import console, metric_table
 
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 140  # a file has no width
+    out = console()
     for found in results["presets"]:
-        table = Table(title=f"preset {found['name']}", title_justify="left")
-        table.add_column(no_wrap=True)
-        for title in ("", "95% interval", "launches", f"against {found['baseline']}", "verdict"):
-            table.add_column(title, justify="right")
-        for key, metric in METRICS.items():
-            if key in found["summary"]:
-                table.add_row(f"{metric.title} ({metric.unit})", style="bold")
-                for label, *cells in summary_rows(found["summary"][key], metric):
-                    table.add_row(f"  {label}", *cells)
-                table.add_section()
-        console.print(table)
-    console.print(results["ended"])
+        sections = [
+            (f"{metric.title} ({metric.unit})", summary_rows(found["summary"][key], metric))
+            for key, metric in METRICS.items()
+            if key in found["summary"]
+        ]
+        out.print(metric_table(f"preset {found['name']}", found["baseline"], sections))
+    out.print(results["ended"])

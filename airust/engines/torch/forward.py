@@ -17,6 +17,7 @@ Tests hold the logits equal to ``GPT.forward``.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
@@ -26,13 +27,15 @@ from torch import Tensor
 from airust.engines.torch import kernels
 from airust.engines.torch.few import FEW, FewSequences
 from airust.engines.torch.linear import Linear
-from airust.engines.torch.parts import in_parts
+from airust.engines.torch.parts import in_parts, share
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Piece, Step
 from airust.engines.torch.threads import ALONE, Way
 from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
+
+WORTH_SHARING = 2048  # positions that a step attends to; one thread is done with fewer as soon
 
 
 class FastGPT:
@@ -121,12 +124,8 @@ class FastLayer:
         """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
         out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
         if (n := step.singles) and qkv.device.type == "cpu":
-            scores = torch.empty(step.longest).numpy()
-            kernels.attend_rows(
-                qkv[:n].numpy(), self._gains.numpy(), self._floor, rope[:n, :, 0].numpy(),
-                table.numpy(), step.slots[:n].numpy(), step.positions[:n].numpy(), scores,
-                out[:n].numpy(),
-            )  # fmt: skip
+            threads = torch.get_num_threads() if n * step.longest >= WORTH_SHARING else 1
+            share(partial(self._attend_rows, qkv, rope, step, table, out), n, threads)
         elif n:
             q, k = self._rotate(qkv[:n], rope[:n])
             values = qkv[:n, self.heads + self.kv_heads :]
@@ -139,6 +138,17 @@ class FastLayer:
                     piece, q[rows], k[rows], qkv[n:, self.heads + self.kv_heads :][rows], table
                 )
         return out.view(len(qkv), -1)
+
+    def _attend_rows(
+        self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, out: Tensor, rows: slice
+    ) -> None:
+        """Some of the sequences with one new token, in a compiled loop."""
+        scores = torch.empty(step.longest).numpy()
+        kernels.attend_rows(
+            qkv[rows].numpy(), self._gains.numpy(), self._floor, rope[rows, :, 0].numpy(),
+            table.numpy(), step.slots[rows].numpy(), step.positions[rows].numpy(), scores,
+            out[rows].numpy(),
+        )  # fmt: skip
 
     def _turn(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (R, H, D) and keys (R, K, D), normalised and turned; on a CPU in place."""

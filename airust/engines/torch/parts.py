@@ -11,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from airust.engines.torch.steps import Step
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def in_parts(forward: Callable[[Step], Tensor], step: Step, parts: int) -> Tensor:
@@ -33,9 +37,22 @@ def in_parts(forward: Callable[[Step], Tensor], step: Step, parts: int) -> Tenso
     return torch.cat([logits, *(part.result() for part in waiting)])
 
 
+def share(work: Callable[[slice], None], rows: int, threads: int) -> None:
+    """Do work on so many rows, in about equal parts at the same time."""
+    size = -(-rows // threads)
+    first, *others = (slice(start, start + size) for start in range(0, rows, size))
+    waiting = [_threads(threads - 1).submit(_alone, work, part) for part in others]
+    try:
+        work(first)
+    finally:
+        wait(waiting)
+    for part in waiting:
+        part.result()
+
+
 @torch.inference_mode()
-def _alone(forward: Callable[[Step], Tensor], step: Step) -> Tensor:
-    return forward(step)
+def _alone(work: Callable[[T], R], part: T) -> R:
+    return work(part)
 
 
 @cache

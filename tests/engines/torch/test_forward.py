@@ -127,6 +127,19 @@ def test_in_parts(parts: int, few_rows: int, monkeypatch: pytest.MonkeyPatch) ->
     run.check(model(run.ids), 1e-5)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@torch.inference_mode()
+def test_attention_shared_by_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "WORTH_SHARING", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    model = random_model(**SHAPES["grouped"])
+    run = Ragged(model, [3, 0, 1, 2, 7], way=Way(threads=threads))
+    run.step([9, 1, 4, 2, 1])
+    while min(run.done) < LENGTH:
+        run.step([min(1, LENGTH - done) for done in run.done])
+    run.check(model(run.ids), 1e-5)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @torch.inference_mode()
 def test_without_packed_weights(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
