@@ -13,7 +13,7 @@ import html
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -140,9 +140,7 @@ class Overview:
             lesson
             for lesson in self.lessons
             if self._left(lesson)
-            and all(
-                self._enough(known[number]) for number in needs(lesson.number) if number in known
-            )
+            and all(self._enough(known[number]) for number in _needed(lesson.number, known))
         ]
         return tuple(sorted(found, key=lambda lesson: not self._done(lesson)))
 
@@ -194,6 +192,12 @@ class Overview:
             f"✓ finished, → open now</p><table>{head}{cells}</table>"
             f"{courses if graded else ''}<p><b>{self._ahead()}</b></p>"
         )
+
+
+def _needed(number: str, known: Container[str]) -> Iterator[str]:
+    """What a notebook needs, of those that are there; behind one that is not, what that needs."""
+    for first in needs(number):
+        yield from (first,) if first in known else _needed(first, known)
 
 
 def _dots(done: int, count: int) -> str:

@@ -96,6 +96,17 @@ def test_lessons_open_when_what_they_need_is_known(passed, open_now):
     assert [lesson.id for lesson in view.open] == open_now
 
 
+def test_a_lesson_that_is_not_there_hands_on_what_it_needs():
+    # 15 needs 13, which needs 08
+    lessons = (
+        *FOUR[:1],
+        Lesson("nb08", "08?", ("nb08.ex1",)),
+        Lesson("nb15", "15?", ("nb15.ex1",)),
+    )
+    view = Overview(lessons, frozenset({"nb00.ex1", "nb00.ex2"}))
+    assert [lesson.id for lesson in view.open] == ["nb08"]
+
+
 def test_titles_lead_to_the_notebooks_beside_them(tmp_path, monkeypatch):
     (tmp_path / "00-start-here.ipynb").touch()
     monkeypatch.chdir(tmp_path)
