@@ -49,9 +49,9 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || thread::panicking(), "`serve` panicked");
+        // After a failed test an engine may wait for ever: the end of the process ends it.
+        if let Some(thread) = self.thread.take().filter(|_| !thread::panicking()) {
+            thread.join().expect("`serve` returns without a panic");
         }
     }
 }

@@ -136,7 +136,9 @@ fn tasks_are_polled_only_when_woken() {
     executor.run();
     assert_eq!(polls.load(Ordering::SeqCst), 2, "polls of a task that is woken once");
     let (sender, receiver) = channel();
-    executor.spawn(async move { drop(receiver.await) });
+    executor.spawn(async move {
+        receiver.await;
+    });
     let helper = thread::spawn(move || sender.send(()));
     executor.run();
     helper.join().expect("`send` does not panic");
