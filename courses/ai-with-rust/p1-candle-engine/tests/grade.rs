@@ -90,6 +90,10 @@ fn a_cache_gives_the_same_numbers() {
     found.extend(logits(&model, &ids[3..4], &mut cache));
     found.extend(logits(&model, &ids[4..], &mut cache));
     for (position, wanted) in wanted.iter().enumerate() {
-        near(&found[position], wanted, &format!("position {position} of 3, 1 and the other tokens"));
+        near(
+            &found[position],
+            wanted,
+            &format!("position {position} of 3, 1 and the other tokens"),
+        );
     }
 }

@@ -67,7 +67,10 @@ fn eight_bits_stay_within_their_bound() {
         for (column, weight) in weights.iter().enumerate() {
             let kept = f32::from(small.data[row * 50 + column]) * small.scales[row];
             let (error, bound) = ((kept - weight).abs(), largest / 254.0 + 1e-6);
-            assert!(error <= bound, "row {row}: {weight} became {kept}; at most {bound} is allowed");
+            assert!(
+                error <= bound,
+                "row {row}: {weight} became {kept}; at most {bound} is allowed"
+            );
         }
     }
     assert!(small.data.iter().all(|number| *number != -128), "from -127 to 127");

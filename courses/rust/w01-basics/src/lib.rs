@@ -3,12 +3,12 @@
 /// The sizes of a GPT in the Qwen3 form, with one table for input and output.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    pub vocabulary: u32,  // V
-    pub width: u32,       // C
-    pub layers: u32,      // L
-    pub heads: u32,       // H, of queries
-    pub kv_heads: u32,    // K, of keys and values
-    pub head_size: u32,   // D
+    pub vocabulary: u32,   // V
+    pub width: u32,        // C
+    pub layers: u32,       // L
+    pub heads: u32,        // H, of queries
+    pub kv_heads: u32,     // K, of keys and values
+    pub head_size: u32,    // D
     pub feed_forward: u32, // F
 }
 

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use settings::*;
 
-const FILE: &str = "# of a training\n\nsteps = 1500\n  rate=0.014\nname = \"tiny = small\"\nquick = false\n";
+const FILE: &str =
+    "# of a training\n\nsteps = 1500\n  rate=0.014\nname = \"tiny = small\"\nquick = false\n";
 
 #[test]
 fn values_are_of_four_kinds() {

@@ -1,7 +1,10 @@
 use layers::*;
 
 fn linear() -> Linear {
-    Linear { weight: vec![vec![1.0, 2.0], vec![0.0, -1.0], vec![3.0, 0.0]], bias: vec![0.5, 0.0, 0.0] }
+    Linear {
+        weight: vec![vec![1.0, 2.0], vec![0.0, -1.0], vec![3.0, 0.0]],
+        bias: vec![0.5, 0.0, 0.0],
+    }
 }
 
 struct Reverse;

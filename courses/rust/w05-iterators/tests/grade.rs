@@ -2,8 +2,7 @@ use std::cell::Cell;
 
 use bigrams::*;
 
-const WORDS: [&str; 10] =
-    ["the", "sun", "and", "the", "moon", "and", "the", "sun", "the", "air"];
+const WORDS: [&str; 10] = ["the", "sun", "and", "the", "moon", "and", "the", "sun", "the", "air"];
 
 #[test]
 fn pairs_are_borrowed_and_lazy() {

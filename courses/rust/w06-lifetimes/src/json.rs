@@ -70,11 +70,7 @@ fn value(rest: &mut &str) -> Option<Json> {
 }
 
 /// Items with commas between, up to and with the closing sign.
-fn list<T>(
-    rest: &mut &str,
-    end: char,
-    item: impl Fn(&mut &str) -> Option<T>,
-) -> Option<Vec<T>> {
+fn list<T>(rest: &mut &str, end: char, item: impl Fn(&mut &str) -> Option<T>) -> Option<Vec<T>> {
     let mut items = Vec::new();
     if take(rest, end).is_some() {
         return Some(items);

@@ -15,11 +15,11 @@ pub enum Dtype {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum FormatError {
-    TooShort,         // for the length, or for the header that it announces
-    Header,           // is not UTF-8, not JSON, or not of the form above
-    Dtype(String),    // one that we do not know
-    Outside(String),  // the data of this tensor are not in the file, or end before they begin
-    Shape(String),    // shape and number of bytes of this tensor do not fit
+    TooShort,        // for the length, or for the header that it announces
+    Header,          // is not UTF-8, not JSON, or not of the form above
+    Dtype(String),   // one that we do not know
+    Outside(String), // the data of this tensor are not in the file, or end before they begin
+    Shape(String),   // shape and number of bytes of this tensor do not fit
 }
 
 /// One tensor, as it lies in the file.

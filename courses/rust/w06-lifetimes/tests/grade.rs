@@ -8,7 +8,9 @@ fn file(header: &str, data: &[u8]) -> Vec<u8> {
 }
 
 fn entry(dtype: &str, shape: &str, offsets: &str) -> String {
-    format!("{{\"t\": {{\"dtype\": \"{dtype}\", \"shape\": {shape}, \"data_offsets\": {offsets}}}}}")
+    format!(
+        "{{\"t\": {{\"dtype\": \"{dtype}\", \"shape\": {shape}, \"data_offsets\": {offsets}}}}}"
+    )
 }
 
 /// Two tensors, eight bytes and two.

@@ -11,7 +11,7 @@ pub struct Value(Rc<Node>);
 /// What several handles share.
 pub struct Node {
     data: f64,
-    grad: Cell<f64>,           // changed through a shared reference: hence the Cell
+    grad: Cell<f64>,            // changed through a shared reference: hence the Cell
     parents: Vec<(Value, f64)>, // what it was made from, with the derivative by each
 }
 

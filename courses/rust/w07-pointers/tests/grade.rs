@@ -37,7 +37,11 @@ fn what_is_used_twice_counts_twice() {
     let square = &a * &a;
     let out = &square * &(&square + &a);
     out.backward();
-    near(a.grad(), 4.0 * 27.0 + 3.0 * 9.0, "d (a² (a² + a)) / d a: hand on a grad once it is whole");
+    near(
+        a.grad(),
+        4.0 * 27.0 + 3.0 * 9.0,
+        "d (a² (a² + a)) / d a: hand on a grad once it is whole",
+    );
 }
 
 #[test]

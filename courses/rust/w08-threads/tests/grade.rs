@@ -99,7 +99,10 @@ fn a_closed_queue_ends() {
     assert_eq!(queue.push("late"), Err("late"), "a closed queue gives it back");
     let full = Arc::new(Queue::new(1));
     full.push(1).expect("the queue is open");
-    let pusher = { let full = Arc::clone(&full); thread::spawn(move || full.push(2)) };
+    let pusher = {
+        let full = Arc::clone(&full);
+        thread::spawn(move || full.push(2))
+    };
     full.close();
     assert_eq!(pusher.join().expect("`push` does not panic"), Err(2), "one that waited for room");
     assert_eq!((full.pop(), full.pop()), (Some(1), None), "what is inside can still be taken");

@@ -82,7 +82,10 @@ fn a_matrix_times_a_vector() {
     }
     matvec(&[], &[], &mut out);
     assert_eq!(out, [0.0; 7], "seven empty sums");
-    assert!(catch_unwind(|| matvec(&[1.0; 5], &[1.0; 2], &mut [0.0; 2])).is_err(), "5 is not 2 * 2");
+    assert!(
+        catch_unwind(|| matvec(&[1.0; 5], &[1.0; 2], &mut [0.0; 2])).is_err(),
+        "5 is not 2 * 2"
+    );
 }
 
 #[test]
@@ -93,7 +96,8 @@ fn every_unsafe_block_says_why() {
         if line.contains("unsafe {") && !line.starts_with("//") {
             blocks += 1;
             let above = lines[..number].iter().rev().take(4);
-            let why = above.take_while(|line| !line.is_empty()).any(|l| l.starts_with("// SAFETY:"));
+            let why =
+                above.take_while(|line| !line.is_empty()).any(|l| l.starts_with("// SAFETY:"));
             assert!(why, "line {}: no `// SAFETY:` comment above", number + 1);
         }
     }

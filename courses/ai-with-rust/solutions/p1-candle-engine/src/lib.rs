@@ -140,10 +140,12 @@ impl Model {
             y.reshape((new, heads, head_dim))?.transpose(0, 1)?.contiguous() // (heads, T, D)
         };
         let turned = |part: &str, heads: usize| {
-            let gain = self.tensor(&format!("model.layers.{layer}.self_attn.{part}_norm.weight"))?;
+            let gain =
+                self.tensor(&format!("model.layers.{layer}.self_attn.{part}_norm.weight"))?;
             rotate(&rms_norm(&split(part, heads)?, gain, eps)?, before, theta)
         };
-        let (q, mut k, mut v) = (turned("q", heads)?, turned("k", kv_heads)?, split("v", kv_heads)?);
+        let (q, mut k, mut v) =
+            (turned("q", heads)?, turned("k", kv_heads)?, split("v", kv_heads)?);
         if let Some((keys, values)) = &cache.layers[layer] {
             k = Tensor::cat(&[keys, &k], 1)?;
             v = Tensor::cat(&[values, &v], 1)?;

@@ -44,8 +44,7 @@ impl Packed {
     /// The same for N vectors of `columns` numbers, one behind the other; so are the results.
     /// A panel is read once for all of them.
     pub fn matmul<const N: usize>(&self, x: &[f32], out: &mut [f32]) {
-        let vectors: [&[f32]; N] =
-            std::array::from_fn(|n| &x[n * self.columns..][..self.columns]);
+        let vectors: [&[f32]; N] = std::array::from_fn(|n| &x[n * self.columns..][..self.columns]);
         for (number, panel) in self.data.chunks_exact(LANES * self.columns).enumerate() {
             let mut sums = [[0f32; LANES]; N];
             for (input, weights) in panel.as_chunks::<LANES>().0.iter().enumerate() {
