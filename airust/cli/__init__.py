@@ -34,6 +34,7 @@ COMMANDS = (
     "serve",
     "keys",
     "rust",
+    "grade",
     "watch",
     "doctor",
 )
