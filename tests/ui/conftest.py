@@ -44,10 +44,6 @@ name = "slow"
 path = "dummy"
 engine = "dummy"
 options = {{ delay_s = 0.1 }}
-[[models]]
-name = "rust"
-path = "{model}"
-engine = "mistralrs"
 """
 # What "slow" needs half a minute for, unless it is stopped: longer than a busy machine takes to get
 # from one look at the page to the next. (256 words are the page's own limit of an answer.)

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.serving.conftest import ServerProcess
 from tests.ui.audit import PAYLOADS, check_nothing_ran, serious
-from tests.ui.conftest import LONG, PHONE, NewPanel, Panel, Served
+from tests.ui.conftest import PHONE, NewPanel, Panel, Served
 
 pytestmark = pytest.mark.full
 
@@ -189,48 +189,3 @@ def test_refusals_keep_what_was_typed(panel: Panel, served: Served):
     alert.get_by_role("button", name="Dismiss").click()
     expect(alert).to_have_count(0)
     panel.problems.clear()
-
-
-def test_a_limit_is_told_and_can_be_waited_out(panels: NewPanel, tmp_path: Path):
-    (tmp_path / "config.toml").write_text(
-        f"""
-[sessions]
-database_url = "sqlite:///{(tmp_path / "a.db").as_posix()}"
-[limits.per_ip]
-concurrent_requests = 1
-[[models]]
-name = "slow"
-path = "dummy"
-engine = "dummy"
-options = {{ delay_s = 0.1 }}
-""",
-        "utf-8",
-    )
-    server = ServerProcess("--config", "config.toml", "--port", "0", cwd=tmp_path)
-    try:
-        panel = panels()
-        panel.url = server.url
-        panel.open("slow")
-        panel.type(LONG)
-        expect(panel.answers.last).to_contain_text("one two")
-        panel.button("New chat").click()
-        expect(panel.answers).to_have_count(0)
-        panel.type("not lost")
-        alert = panel.page.get_by_role("alert")
-        expect(alert).to_contain_text("A limit is reached.")
-        expect(panel.field).to_have_value("not lost")
-        panel.page.locator(".session", has_text="one two").get_by_role("button").first.click()
-        panel.stop()
-        panel.button("New chat").click()
-        expect(panel.field).to_have_value("not lost")
-        panel.field.press("Enter")
-        expect(panel.answers.last).to_contain_text("not lost")
-        panel.rest()
-        panel.reload()
-        expect(panel.answers.last).to_contain_text("not lost")
-        expect(panel.field).to_have_value("")
-        panel.page.goto("about:blank")
-    finally:
-        server.stop()
-    panel.requests.clear()
-    panel.problems.clear()  # the browser's own lines about 429
