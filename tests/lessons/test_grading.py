@@ -153,8 +153,9 @@ def test_assignments_are_found_below_a_folder_but_not_among_solutions(python: Pa
         folder = python.parent / place
         write(folder, **{f.name: f.read_text() for f in python.iterdir() if f.is_file()})
     assert [a.name for a in find_assignments(python.parent)] == ["course/a1", "course/a2"]
+    (python.parent / "empty").mkdir()
     with pytest.raises(UserError, match="no assignment"):
-        find_assignments(python.parent / "target")
+        find_assignments(python.parent / "empty")
     with pytest.raises(UserError, match="nothing at"):
         find_assignments(python.parent / "none")
 
