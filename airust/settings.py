@@ -28,7 +28,8 @@ from pydantic.fields import FieldInfo
 from airust.types import UserError
 
 PREFIX = "AIRUST_"
-NOT_SETTINGS = {"AIRUST_DEBUG"}  # variables of other parts with the same prefix
+# Variables of other parts with the same prefix.
+NOT_SETTINGS = {"AIRUST_CACHE", "AIRUST_DEBUG", "AIRUST_PROGRESS"}
 
 
 class Section(BaseModel):

@@ -52,6 +52,11 @@ def test_port_of_the_platform_is_the_weakest(tmp_path: Path):
     assert load_settings(environment={"PORT": "8000"}, defaults=weak).server.port == 8000
 
 
+@pytest.mark.parametrize("name", ["AIRUST_CACHE", "AIRUST_DEBUG", "AIRUST_PROGRESS"])
+def test_variables_of_other_parts_are_no_settings(name: str):
+    assert load_settings(environment={name: "whatever"}) == Settings()
+
+
 def test_lists_and_tables_in_the_environment_are_json():
     environment = {"AIRUST_CORS__METHODS": '["GET", "POST"]', "AIRUST_MODELS": '[{"path": "x"}]'}
     found = load_settings(environment=environment)

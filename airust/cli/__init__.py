@@ -35,6 +35,7 @@ COMMANDS = (
     "keys",
     "rust",
     "grade",
+    "watch",
     "doctor",
 )
 
