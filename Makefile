@@ -27,7 +27,7 @@ MEASURED := $(wildcard airust/bench/*.py airust/engines/*.py airust/engines/*/*.
             $(wildcard notebooks/reports/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help run train chat lab serve bench candle test test-full lock clean
+.PHONY: help run train chat lab serve bench candle docs test test-full lock clean
 help:  ## this list
 	@echo "airust: train a small GPT, take it apart, and run the same weights in Rust engines."
 	@echo
@@ -62,10 +62,15 @@ bench: $(MODEL)/.parity-proven .venv/.installed-bench .venv-guidellm/.installed 
 test: .venv/.installed-dev  ## the tests; at most 15 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
-test-full: .venv/.installed-llamacpp .venv-guidellm/.installed  ## what takes a compiler, a browser or a long run
+test-full: .venv/.installed-llamacpp .venv/.installed-docs .venv-guidellm/.installed  ## what takes a compiler, a browser or a long run
 	$(BIN)/python -m pytest -m full $(ARGS)
 
 candle: .venv/.installed-candle  ## build and install the candle engine (needs cargo)
+
+docs: .venv/.installed-docs  ## the site of docs/ and the notebooks, in build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs . build/docs
+	$(BIN)/python scripts/check_site.py build/docs
+	@echo "The site:  build/docs/index.html"
 
 lock: .venv/.installed-dev  ## constraints.txt anew from pyproject.toml (needs uv)
 	$(BIN)/python scripts/lock.py
@@ -89,6 +94,10 @@ clean:  ## remove caches and REPORT; .venv and runs/ stay
 
 .venv/.installed-dev: .venv/.installed
 	$(INSTALL) --extras dev
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(INSTALL) --extras docs
 	@touch $@
 
 .venv/.installed-llamacpp: .venv/.installed-dev

@@ -1,9 +1,9 @@
 """Imports run one way, and importing airust does nothing.
 
-types < settings, corpus < gpt < engines, ui < serving, bench, rust < widgets < lessons < cli; what
-``airust`` itself hands on lazily may come from any of them. Every import is looked at: lazy ones
-inside functions, those under TYPE_CHECKING, and dotted names in strings (an engine's entry in the
-registry, a module given to ``python -m``).
+types < settings, corpus < gpt < engines, ui < serving, bench, rust < widgets, watch < lessons
+< cli; what ``airust`` itself hands on lazily may come from any of them. Every import is looked at:
+lazy ones inside functions, those under TYPE_CHECKING, and dotted names in strings (an engine's
+entry in the registry, a module given to ``python -m``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEVELS = (
     ("gpt",),
     ("engines", "ui"),
     ("serving", "bench", "rust"),
-    ("widgets",),
+    ("widgets", "watch"),
     ("lessons",),
     ("cli",),
     ("__main__",),

@@ -140,6 +140,16 @@ def test_the_tests_install_what_they_need_once(make):
     assert make.calls()[-1] == "-m pytest -m full"
 
 
+def test_docs_installs_its_tools_once_and_checks_the_links(make):
+    site = "-m sphinx --fail-on-warning --keep-going --quiet -c docs . build/docs"
+    commands = [site, "scripts/check_site.py build/docs"]
+    assert make("docs").returncode == 0
+    *_, install, build, check = make.calls()
+    assert install.endswith("--extras docs") and [build, check] == commands
+    make("docs")
+    assert make.calls() == commands
+
+
 def test_an_old_python_is_refused(make):
     make.stub.write_text("#!/bin/sh\nexit 1\n")
     done = make("run")

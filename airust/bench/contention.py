@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from airust.bench.child import run_worker
 from airust.bench.host import usable_cores
 
 HASHED = bytes(8 << 20)  # a few milliseconds of SHA-256
@@ -106,3 +107,11 @@ def reasons(record: Mapping[str, Any], usual: Mapping[str, float]) -> list[str]:
     if (record["others_share"] or 0.0) > OTHERS:
         found.append(f"other processes used {record['others_share']:.0%} of the machine")
     return found
+
+
+def watched_worker(job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    """What a worker returns, what else the machine did, and a calibration before and after."""
+    before, activity = calibrate(), HostActivity()
+    result = run_worker(job, timeout_s)
+    found = activity.since(result.get("cpu_s"))
+    return {**result, **found, "calibration": [before, calibrate()]}

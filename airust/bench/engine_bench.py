@@ -29,18 +29,17 @@ from airust.bench.engine_results import build_results, given_up, model_entries, 
 from airust.bench.engine_tables import summary_page
 from airust.bench.journal import Key, Record
 from airust.bench.learning import read_learning
-from airust.bench.pace import Status, Steps
+from airust.bench.pace import LEAST_BLOCKS, Blocks, Status, Steps
 from airust.bench.parity_gate import prove_entry, read_entry
 from airust.bench.reference import read_references
 from airust.bench.run_folder import (
-    RESULTS_FILE,
     SCRATCH,
-    SUMMARY_FILE,
     beginning,
     check_same,
     open_journal,
     plain,
     shuffled,
+    write_results,
 )
 from airust.bench.runner import Bench, Entry, RunSettings, with_aa_pair
 from airust.bench.tuning import (
@@ -52,13 +51,12 @@ from airust.bench.tuning import (
     with_threads,
 )
 from airust.bench.workload import make_workload
-from airust.gpt.checkpoint import write_json, write_text
+from airust.gpt.checkpoint import write_text
 from airust.gpt.tokenizer import Tokenizer
 
 MB = 1_000_000
 CEILINGS_TIMEOUT_S, ANSWERS_TIMEOUT_S, QUALITY_TIMEOUT_S = 120.0, 1200.0, 300.0
 STALL_S = 150.0  # a launch without a result until then has stalled
-LEAST_BLOCKS = 3  # fewer give intervals that say nothing
 SWEEP_S = 2.5  # after which a launch of the sweep leaves out further repeats
 
 Model = dict[str, Any]  # as the plan's record describes it
@@ -121,8 +119,7 @@ class EngineBench:
             shutil.rmtree(self.out / SCRATCH, ignore_errors=True)
         finally:
             results = build_results(self.steps.journal.records)
-            write_json(self.out / RESULTS_FILE, results)
-            write_text(self.out / SUMMARY_FILE, summary_page(results))
+            write_results(self.out, results, summary_page(results))
         return results
 
     def _fingerprint(self) -> dict[str, Any]:
@@ -223,15 +220,13 @@ class EngineBench:
 
     def _launch_blocks(self) -> str:
         """Blocks of launches; why there are no more of them."""
-        for block in range(self.plan.launches):
-            cost = self.steps.expected(self._block_keys(block))
-            if block >= LEAST_BLOCKS and self.steps.spent() + cost > self.plan.budget_s:
-                return f"After {block} blocks the budget of {self.plan.budget_s:g} s was used up."
+        blocks = Blocks(self.steps, self.plan.launches, self.plan.budget_s, self._block_keys)
+        for block in blocks:
             seed = f"{self.plan.seed} block {block}"
             for model in shuffled(self.models, seed):
                 for entry in shuffled(self._timed(model), f"{seed} {model['name']}"):
                     self._launch_once(model, entry, block)
-        return "All launches were made."
+        return blocks.reason
 
     def _launch_once(self, model: Model, entry: Entry, block: int) -> None:
         key = launch_key(model, entry, block)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -19,6 +19,7 @@ GUESS_S = {
     "launch": 15.0,
     "agreement": 60.0,
 }
+LEAST_BLOCKS = 3  # fewer give intervals that say nothing
 LAUNCH_PER_TRIAL = 2.5  # a timed launch takes so many times as long as one of the sweep, about
 
 
@@ -64,6 +65,29 @@ class Steps:
         """Seconds that those of the keys will take that have no record yet."""
         todo = [key for key in keys if self.journal.find(key) is None]
         return seconds_for(todo, self.journal.records)
+
+
+class Blocks:
+    """The numbers of the blocks that a budget allows, and why there are no more of them.
+
+    Args:
+        keys: of the launches of a block, by its number.
+    """
+
+    def __init__(
+        self, steps: Steps, count: int, budget_s: float, keys: Callable[[int], Iterable[Key]]
+    ) -> None:
+        self.steps, self.count, self.budget_s, self.keys = steps, count, budget_s, keys
+        self.reason = "All launches were made."
+
+    def __iter__(self) -> Iterator[int]:
+        for block in range(self.count):
+            cost = self.steps.expected(self.keys(block))
+            if block >= LEAST_BLOCKS and self.steps.spent() + cost > self.budget_s:
+                used_up = f"the budget of {self.budget_s:g} s was used up."
+                self.reason = f"After {block} blocks {used_up}"
+                return
+            yield block
 
 
 def seconds_for(keys: Iterable[Key], records: Sequence[Record]) -> float:

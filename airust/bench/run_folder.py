@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from airust.bench import host
 from airust.bench.journal import Journal
+from airust.gpt.checkpoint import write_json, write_text
 from airust.types import UserError
 
 RAW_FILE, RESULTS_FILE, SUMMARY_FILE = "raw.jsonl", "results.json", "summary.md"
@@ -68,6 +69,12 @@ def plain(values: Any) -> dict[str, Any]:
     shown = asdict(values) if is_dataclass(values) and not isinstance(values, type) else values
     found: dict[str, Any] = json.loads(json.dumps(shown))
     return found
+
+
+def write_results(out: Path, results: dict[str, Any], summary: str) -> None:
+    """``results.json``, and ``summary.md`` for people."""
+    write_json(out / RESULTS_FILE, results)
+    write_text(out / SUMMARY_FILE, summary)
 
 
 def beginning(

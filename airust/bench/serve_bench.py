@@ -20,20 +20,19 @@ from typing import Any
 
 from airust.bench import host
 from airust.bench.child import check_result, run_worker
-from airust.bench.contention import HostActivity, calibrate
-from airust.bench.engine_bench import ANSWERS_TIMEOUT_S, LEAST_BLOCKS
+from airust.bench.contention import watched_worker
+from airust.bench.engine_bench import ANSWERS_TIMEOUT_S
 from airust.bench.guidellm import measure_both
 from airust.bench.journal import Key, Record
-from airust.bench.pace import Status, Steps
+from airust.bench.pace import Blocks, Status, Steps
 from airust.bench.run_folder import (
-    RESULTS_FILE,
     SCRATCH,
-    SUMMARY_FILE,
     beginning,
     check_same,
     open_journal,
     plain,
     shuffled,
+    write_results,
 )
 from airust.bench.serve_load import Point
 from airust.bench.serve_plan import ServePlan, Server
@@ -42,7 +41,7 @@ from airust.bench.serve_tables import summary_page
 from airust.bench.serve_traffic import Session, Turn, make_sessions, sha256, to_json
 from airust.bench.verify import Check, Reference, check_answer
 from airust.bench.workload import Prompt
-from airust.gpt.checkpoint import write_json, write_text
+from airust.gpt.checkpoint import write_text
 from airust.gpt.tokenizer import Tokenizer
 
 ANSWERS_FILE = "answers.json"
@@ -100,8 +99,7 @@ class ServeBench:
             shutil.rmtree(self.out / SCRATCH, ignore_errors=True)
         finally:
             results = build_results(self.steps.journal.records)
-            write_json(self.out / RESULTS_FILE, results)
-            write_text(self.out / SUMMARY_FILE, summary_page(results))
+            write_results(self.out, results, summary_page(results))
         return results
 
     # What is asked
@@ -136,29 +134,24 @@ class ServeBench:
     # The timed launches
 
     def _launch_blocks(self) -> str:
-        for block in range(self.plan.launches):
-            cost = self.steps.expected(self._keys(block))
-            if block >= LEAST_BLOCKS and self.steps.spent() + cost > self.plan.budget_s:
-                return f"After {block} blocks the budget of {self.plan.budget_s:g} s was used up."
+        blocks = Blocks(self.steps, self.plan.launches, self.plan.budget_s, self._keys)
+        for block in blocks:
             for server in shuffled(self.servers, f"{self.plan.seed} block {block}"):
                 if self.steps.journal.find(["launch", server.label, block]) is None:
                     self._answers()  # made before the clock of the launch starts
                 self.steps.once(
                     ["launch", server.label, block], partial(self._launch, server, block)
                 )
-        return "All launches were made."
+        return blocks.reason
 
     def _launch(self, server: Server, block: int) -> Record:
         share = self._share(server, block)
         points = shuffled(self.plan.points(), f"{self.plan.seed} {server.label} {block}")
-        before, activity = calibrate(), HostActivity()
-        result = run_worker(self._job(server, block, share, points), LAUNCH_TIMEOUT_S)
-        found = activity.since(result.get("cpu_s"))
-        record = {"label": server.label, "block": block, **result, **found}
+        result = watched_worker(self._job(server, block, share, points), LAUNCH_TIMEOUT_S)
         for key, point in result.get("points", {}).items():
             for asked in point["requests"]:
                 self._judge(server, share[key].start + asked["session"], asked)
-        return record | {"calibration": [before, calibrate()]}
+        return {"label": server.label, "block": block, **result}
 
     def _job(
         self, server: Server, block: int, share: dict[str, range], points: Sequence[Point]

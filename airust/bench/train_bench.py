@@ -14,25 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from airust.bench import host
-from airust.bench.child import run_worker
-from airust.bench.contention import HostActivity, calibrate
-from airust.bench.engine_bench import LEAST_BLOCKS
+from airust.bench.contention import watched_worker
 from airust.bench.journal import Key, Record
 from airust.bench.learning import read_learning
-from airust.bench.pace import Status, Steps
+from airust.bench.pace import Blocks, Status, Steps
 from airust.bench.run_folder import (
-    RESULTS_FILE,
-    SUMMARY_FILE,
     beginning,
     check_same,
     open_journal,
     plain,
     shuffled,
+    write_results,
 )
 from airust.bench.train_plan import Setting, TrainPlan
 from airust.bench.train_results import build_results
 from airust.bench.train_tables import summary_page
-from airust.gpt.checkpoint import write_json, write_text
 
 LAUNCH_TIMEOUT_S = 900.0
 
@@ -70,20 +66,17 @@ class TrainBench:
             self.steps.journal.add(["end"], {"reason": reason})
         finally:
             results = build_results(self.steps.journal.records)
-            write_json(self.out / RESULTS_FILE, results)
-            write_text(self.out / SUMMARY_FILE, summary_page(results))
+            write_results(self.out, results, summary_page(results))
         return results
 
     def _launch_blocks(self) -> str:
-        for block in range(self.plan.launches):
-            cost = self.steps.expected(self._keys(block))
-            if block >= LEAST_BLOCKS and self.steps.spent() + cost > self.plan.budget_s:
-                return f"After {block} blocks the budget of {self.plan.budget_s:g} s was used up."
+        blocks = Blocks(self.steps, self.plan.launches, self.plan.budget_s, self._keys)
+        for block in blocks:
             for preset in shuffled(self.plan.presets, f"{self.plan.seed} block {block}"):
                 for setting in shuffled(self.settings, f"{self.plan.seed} block {block} {preset}"):
                     key: Key = ["launch", preset, setting.label, block]
                     self.steps.once(key, partial(self._launch, preset, setting, block))
-        return "All launches were made."
+        return blocks.reason
 
     def _launch(self, preset: str, setting: Setting, block: int) -> Record:
         job = {
@@ -94,17 +87,8 @@ class TrainBench:
             "seed": self.plan.seed,
             "threads": setting.threads,
         }
-        before, activity = calibrate(), HostActivity()
-        result = run_worker(job, LAUNCH_TIMEOUT_S)
-        found = activity.since(result.get("cpu_s"))
-        calibration = [before, calibrate()]
-        return {
-            "label": setting.label,
-            "block": block,
-            **result,
-            **found,
-            "calibration": calibration,
-        }
+        result = watched_worker(job, LAUNCH_TIMEOUT_S)
+        return {"label": setting.label, "block": block, **result}
 
     def _keys(self, block: int) -> list[Key]:
         return [

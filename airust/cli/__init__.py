@@ -34,6 +34,8 @@ COMMANDS = (
     "serve",
     "keys",
     "rust",
+    "grade",
+    "watch",
     "doctor",
 )
 

@@ -3,12 +3,14 @@
 ==================  ==========  =============================================================
 preset              parameters  what for
 ==================  ==========  =============================================================
-smoke               0.2 M       tests: seconds
+smoke               0.14 M      tests: seconds
 tiny                2.1 M       the embedded corpus, minutes on two CPU cores
-small               30 M        own data, hours on a CPU or minutes on a GPU
-medium              120 M       own data, a GPU
-shakespeare-char    0.8 M       nanoGPT's CPU set-up, for comparison
+small               32 M        own data, hours on a CPU or minutes on a GPU
+medium              101 M       own data, a GPU
+shakespeare-char    0.92 M      nanoGPT's CPU set-up, for comparison
 ==================  ==========  =============================================================
+
+Counted with the vocabulary that a preset asks for; data with fewer tokens makes a smaller model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Which exercises this learner has passed: a small file in the home folder.
+"""What this learner has passed: a small file in the home folder, and the way ahead from there.
 
-``~/.airust/progress.json``, or the file that AIRUST_PROGRESS names. A file that cannot be written
-is no reason to fail a right answer; a damaged one counts as empty and is written anew.
+``~/.airust/progress.json``, or the file that AIRUST_PROGRESS names, holds the exercises that have
+been passed and the best points of each assignment. A file that cannot be written is no reason to
+fail a right answer; a damaged one counts as empty and is written anew.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import html
 import json
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from airust.lessons.stations import needs
+
 LESSON = re.compile(r"nb\d\d|r\d")
 FOLDER = Path(__file__).parent
+ENOUGH = 0.5  # the share of a lesson's exercises behind which the next ones are open
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,11 @@ class Lesson:
     id: str  # "nb04"
     title: str  # its question
     exercises: tuple[str, ...]  # "nb04.ex1", ...
+
+    @property
+    def number(self) -> str:
+        """As in its file's name: "04", "R1"."""
+        return self.id.removeprefix("nb").upper()
 
 
 def lessons() -> tuple[Lesson, ...]:
@@ -57,73 +67,150 @@ def progress_file() -> Path:
 
 def passed() -> frozenset[str]:
     """The ids of the exercises that have been passed."""
-    try:
-        ids = json.loads(progress_file().read_text("utf-8"))["passed"]
-        return frozenset(name for name in ids if isinstance(name, str))
-    except (OSError, ValueError, KeyError, TypeError):
-        return frozenset()
+    return _load()[0]
+
+
+def points() -> dict[str, int]:
+    """The best points of each assignment that has been graded here: {"rust/w01-basics": 80}."""
+    return _load()[1]
 
 
 def remember(exercise_id: str) -> None:
     """Note that an exercise has been passed."""
-    before = passed()
-    if exercise_id in before:
-        return
+    done, best = _load()
+    if exercise_id not in done:
+        _save(done | {exercise_id}, best)
+
+
+def remember_points(assignment: str, reached: int) -> None:
+    """Note the points of an assignment, if there have not been more before."""
+    done, best = _load()
+    if reached > best.get(assignment, -1):
+        _save(done, best | {assignment: reached})
+
+
+def _load() -> tuple[frozenset[str], dict[str, int]]:
+    try:
+        stored = json.loads(progress_file().read_text("utf-8"))
+        done = frozenset(name for name in stored["passed"] if isinstance(name, str))
+        best = stored.get("points", {}).items()
+        return done, {name: n for name, n in best if isinstance(n, int)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return frozenset(), {}
+
+
+def _save(done: frozenset[str], best: Mapping[str, int]) -> None:
     path = progress_file()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    text = json.dumps({"passed": sorted({*before, exercise_id})}, indent=2) + "\n"
+    stored = {"passed": sorted(done), "points": dict(sorted(best.items()))}
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(json.dumps(stored, indent=2) + "\n", "utf-8")
         temporary.replace(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Progress along the path; a table in a notebook, lines of text elsewhere."""
+    """Progress along the path; a table with links in a notebook, lines of text elsewhere."""
 
     lessons: tuple[Lesson, ...]
     passed: frozenset[str]
+    points: Mapping[str, int] = field(default_factory=dict)  # of assignments, best ones
 
     def rows(self) -> list[tuple[str, str, int, int]]:
         """Id, title, passed and all exercises of each lesson."""
         return [
-            (
-                lesson.id,
-                lesson.title,
-                len(self.passed & set(lesson.exercises)),
-                len(lesson.exercises),
-            )
+            (lesson.id, lesson.title, self._done(lesson), len(lesson.exercises))
             for lesson in self.lessons
         ]
 
     @property
     def next(self) -> str | None:
-        """The first exercise that is still open."""
-        ids = (name for lesson in self.lessons for name in lesson.exercises)
-        return next((name for name in ids if name not in self.passed), None)
+        """The exercise to go on with: the first open one of a lesson that is open."""
+        return next((name for lesson in self.open for name in self._left(lesson)), None)
+
+    @property
+    def open(self) -> tuple[Lesson, ...]:
+        """Lessons to go on with: not finished, and half of what each of them needs is passed.
+
+        Those that have been begun come first.
+        """
+        known = {lesson.number: lesson for lesson in self.lessons}
+        found = [
+            lesson
+            for lesson in self.lessons
+            if self._left(lesson)
+            and all(self._enough(known[number]) for number in _needed(lesson.number, known))
+        ]
+        return tuple(sorted(found, key=lambda lesson: not self._done(lesson)))
+
+    def _done(self, lesson: Lesson) -> int:
+        return len(self.passed & set(lesson.exercises))
+
+    def _left(self, lesson: Lesson) -> list[str]:
+        return [name for name in lesson.exercises if name not in self.passed]
+
+    def _enough(self, lesson: Lesson) -> bool:
+        return self._done(lesson) >= ENOUGH * len(lesson.exercises)
 
     def _ahead(self) -> str:
-        return f"Next: {self.next}" if self.next else "Everything is passed. 全部通过！"
+        if not self.next:
+            return "Everything is passed. 全部通过！"
+        others = ", ".join(lesson.number for lesson in self.open)
+        return f"Next: {self.next}. Open now (现在可学): {others}"
+
+    def _mark(self, lesson: Lesson) -> str:
+        if not self._left(lesson):
+            return "✓"
+        return "→" if lesson in self.open else " "
 
     def __repr__(self) -> str:
         lines = [
-            f"{name:5} {'●' * done}{'○' * (count - done):8} {title}"
-            for name, title, done, count in self.rows()
+            f"{self._mark(lesson)} {lesson.id:5} {_dots(done, count):8} {title}"
+            for lesson, (_, title, done, count) in zip(self.lessons, self.rows(), strict=True)
         ]
-        return "\n".join([*lines, self._ahead()])
+        graded = [f"  {name}: {best} of 100 points" for name, best in self.points.items()]
+        return "\n".join([*lines, *graded, self._ahead()])
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f"<tr><td>{name}</td><td style='text-align:left'>{html.escape(title)}</td>"
-            f"<td style='text-align:left'>{'●' * done}{'○' * (count - done)}</td>"
-            f"<td>{done}/{count}</td></tr>"
-            for name, title, done, count in self.rows()
+            f"<tr><td>{self._mark(lesson)}</td><td>{_link(lesson)}</td>"
+            f"<td style='text-align:left'>{html.escape(title)}</td>"
+            f"<td style='text-align:left'>{_dots(done, count)}</td><td>{done}/{count}</td></tr>"
+            for lesson, (_, title, done, count) in zip(self.lessons, self.rows(), strict=True)
         )
-        head = "<tr><th></th><th>question</th><th>exercises</th><th>passed</th></tr>"
-        return f"<table>{head}{cells}</table><p><b>{self._ahead()}</b></p>"
+        head = "<tr><th></th><th></th><th>question</th><th>exercises</th><th>passed</th></tr>"
+        graded = "".join(
+            f"<tr><td style='text-align:left'>{html.escape(name)}</td><td>{best} of 100</td></tr>"
+            for name, best in self.points.items()
+        )
+        courses = f"<table><tr><th>assignment</th><th>points</th></tr>{graded}</table>"
+        share = len(self.passed & {e for lesson in self.lessons for e in lesson.exercises})
+        total = sum(len(lesson.exercises) for lesson in self.lessons)
+        return (
+            f"<p>{share} of {total} exercises; "
+            f"✓ finished, → open now</p><table>{head}{cells}</table>"
+            f"{courses if graded else ''}<p><b>{self._ahead()}</b></p>"
+        )
+
+
+def _needed(number: str, known: Container[str]) -> Iterator[str]:
+    """What a notebook needs, of those that are there; behind one that is not, what that needs."""
+    for first in needs(number):
+        yield from (first,) if first in known else _needed(first, known)
+
+
+def _dots(done: int, count: int) -> str:
+    return "●" * done + "○" * (count - done)
+
+
+def _link(lesson: Lesson) -> str:
+    """To the notebook, where it lies in the current folder, as it does for a notebook's kernel."""
+    found = next(Path.cwd().glob(f"{lesson.number}-*.ipynb"), None)
+    return f"<a href='{found.name}'>{lesson.number}</a>" if found else lesson.number
 
 
 def overview() -> Overview:
     """Progress so far."""
-    return Overview(lessons(), passed())
+    done, best = _load()
+    return Overview(lessons(), done, best)

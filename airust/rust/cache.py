@@ -17,11 +17,11 @@ from platformdirs import user_cache_path
 KEPT_BUILDS = 200  # the least recently used ones beyond go
 
 
-def cache_folder(name: str) -> Path:
+def cache_folder(name: str, owner: str = "rust") -> Path:
     """A folder below the user's cache, made if it is not there."""
     named = os.environ.get("AIRUST_CACHE")
     base = Path(named).expanduser() if named else user_cache_path("airust", appauthor=False)
-    folder = base.absolute() / "rust" / name
+    folder = base.absolute() / owner / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -64,12 +64,17 @@ export class App {
     this.changed();
   }
 
-  async start() {
+  start() {
     this.client.connect();
-    await this.load();
+    this.load();
   }
 
-  async load() {
+  /** `loading` is the promise that the models and the last conversation are there. */
+  load() {
+    this.loading = this.fetchAll();
+  }
+
+  async fetchAll() {
     await this.attempt(async () => {
       this.models = (await this.client.get("/v1/models")).data;
       await this.sessions.refresh();

@@ -20,7 +20,10 @@ export class Conversation {
   /** An empty one; it is created with its first question. */
   begin() {
     this.id = null;
-    this.draftName = "new"; // stays while the first question creates the conversation
+    this.visit = { to: null }; // tells whether one has gone elsewhere while something was awaited
+    clearTimeout(this.timer);
+    clearTimeout(this.contextTimer);
+    this.begun = (this.begun ?? 0) + 1; // stays while the first question creates the conversation
     this.title = "";
     this.system = this.app.prefs?.get("system", "") ?? "";
     this.messages = [];
@@ -67,13 +70,15 @@ export class Conversation {
 
   async open(id, messageId = null) {
     const { app } = this;
+    const visit = (this.visit = { to: id });
     await app.attempt(async () => {
       const [session, found] = await Promise.all([
         app.client.get(`/v1/sessions/${id}`),
         app.client.get(`/v1/sessions/${id}/messages`),
       ]);
+      if (this.visit !== visit) return; // another one was chosen meanwhile
       if (this.id !== id) this.begin();
-      this.id = this.draftName = id;
+      this.id = id;
       this.take(session, found);
       app.prefs.set("session", id);
       app.set({ isSidebarOpen: false, isRacing: false, notice: null });
@@ -82,6 +87,7 @@ export class Conversation {
       this.changed();
       app.emit("session", { id });
     });
+    visit.to = null;
     this.attachAll();
     this.refreshContext();
   }
@@ -162,8 +168,10 @@ export class Conversation {
       else this.attach(event.response);
     }
     if (event.session_id !== this.id && event.session_id !== null) return;
-    if (event.change === "deleted") this.begin();
-    else if (event.change !== "answering") this.reloadSoon();
+    if (event.change === "deleted") {
+      const isLeaving = this.visit.to !== null && this.visit.to !== event.session_id;
+      if (!isLeaving) this.begin();
+    } else if (event.change !== "answering") this.reloadSoon();
   }
 
   /** After the socket has come (back): what is running goes on to be shown. */
@@ -231,15 +239,15 @@ export class Conversation {
   async create(body) {
     const { app } = this;
     const model = app.models.find((m) => m.id === body.model) ?? app.model;
+    const { pending, visit } = this;
     this.creating++;
     try {
-      if (!this.id) {
-        const made = await app.sessions.create(this.system || null);
-        this.id = made.id;
-        app.prefs.set("session", made.id);
-        app.emit("session", { id: made.id });
+      const sessionId = this.id ?? (await app.sessions.create(body.input, this.system || null)).id;
+      if (this.visit === visit && this.id === null) {
+        this.id = sessionId;
+        app.prefs.set("session", sessionId);
+        app.emit("session", { id: sessionId });
       }
-      const sessionId = this.id;
       const wanted = app.inspector.isActive && model?.capabilities.logprobs;
       const created = await app.client.ask({
         type: "response.create", conversation: sessionId, background: true,
@@ -255,7 +263,7 @@ export class Conversation {
       return false;
     } finally {
       this.creating--;
-      this.pending = null;
+      if (this.pending === pending) this.pending = null;
       this.deferred.splice(0).forEach((about) => this.attach(about));
       this.changed();
     }

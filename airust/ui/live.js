@@ -75,6 +75,23 @@ export class Live {
     return rateOf(this.tokens.map((token) => token.seconds));
   }
 
+  /** What the service keeps beside the text of an answer. */
+  details() {
+    const known = this.tokens.filter((token) => token.id !== null); // not text that was held back
+    return {
+      model: this.model,
+      finish_reason: this.finishReason,
+      completion_tokens: this.count,
+      ...(this.response?.timings ? { timings: this.response.timings } : {}),
+      ...(known.length > 0
+        ? {
+            token_ids: known.map((token) => token.id),
+            token_times_s: known.map((token) => token.seconds),
+          }
+        : {}),
+    };
+  }
+
   get finishReason() {
     if (!this.ended) return null;
     if (this.error) return "failed";

@@ -144,12 +144,15 @@ export class Race {
     const { app } = this;
     const chat = app.conversation;
     await app.attempt(async () => {
-      if (!chat.id) await app.sessions.create().then((made) => chat.open(made.id));
+      if (!chat.id) await app.sessions.create(this.prompt).then((made) => chat.open(made.id));
       const path = `/v1/sessions/${chat.id}/messages`;
       const above = this.withHistory ? chat.head : null;
       const asked = { parent_id: above, role: "user", content: this.prompt };
       const question = await app.client.post(path, asked);
-      const said = { parent_id: question.id, role: "assistant", content: runner.live.text };
+      const { live } = runner;
+      const said = {
+        parent_id: question.id, role: "assistant", content: live.text, details: live.details(),
+      };
       await app.client.post(path, said);
       app.set({ isRacing: false });
       await chat.open(chat.id);

@@ -1,6 +1,7 @@
 // The list of conversations: create, rename, delete and undo, search, in and out.
 
 const SEARCH_WAIT_MS = 150;
+const LONGEST_TITLE = 60; // characters of a question that become one
 
 export class Sessions {
   constructor(app) {
@@ -29,8 +30,10 @@ export class Sessions {
     this.refreshSoon();
   }
 
-  async create(system = null) {
-    const made = await this.app.client.post("/v1/sessions", system ? { system } : {});
+  /** Begin one. It is called after its first question at once: a list of "New chat" tells nothing. */
+  async create(question, system = null) {
+    const title = question.trim().split(/\s+/).join(" ").slice(0, LONGEST_TITLE);
+    const made = await this.app.client.post("/v1/sessions", { title, ...(system ? { system } : {}) });
     this.list = [made, ...this.list.filter((session) => session.id !== made.id)];
     this.app.changed();
     return made;

@@ -23,7 +23,13 @@ async function addFonts(document, css, font) {
     if (!file || known.has(file)) continue;
     known.add(file);
     const value = (name) => new RegExp(`${name}\\s*:\\s*["']?([^;"'}]+)`).exec(rule)?.[1];
-    const given = await font(file);
+    let given;
+    try {
+      given = await font(file);
+    } catch {
+      known.delete(file); // the other side is gone: another panel may still find one
+      return;
+    }
     const source = typeof given === "string" ? `url(${JSON.stringify(given)})` : given;
     const descriptors = { style: value("font-style"), weight: value("font-weight") };
     document.fonts.add(new FontFace(value("font-family"), source, descriptors));

@@ -199,9 +199,10 @@ class ChatPanel(StillWidget):
     def still(self) -> tuple[str, str]:
         """The conversation as plain HTML."""
         told = [(role, text) for role, text in self._transcript]
+        # In <pre>, or JupyterLab's MathJax would make formulas of it: nothing in it is obeyed.
         rows = "".join(
-            f"<p><strong>{role}</strong><br>"
-            f'<span style="white-space: pre-wrap">{html.escape(text)}</span></p>'
+            f"<p><strong>{role}</strong></p>"
+            f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
             for role, text in told
         )
         names = ", ".join(self.models)

@@ -35,6 +35,17 @@ class StillWidget(anywidget.AnyWidget):
         self._shown = False
         self._refresh: threading.Timer | None = None
 
+    @traitlets.observe("comm")
+    def _hear_beside_cells(self, change: dict[str, Any]) -> None:
+        """Let the front end choose the subshell that hears it.
+
+        JupyterLab and Notebook 7 send comm messages to a subshell, a thread beside the cells.
+        ipykernel 7.4 sends them where the comm was written to last: for what a cell or a thread
+        has written that is the main shell, which is deaf while a cell runs.
+        """
+        if change["new"] is not None:
+            change["new"]._reply_subshell_for = lambda data, chosen: chosen
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"  # no address: notebooks with outputs are compared
 

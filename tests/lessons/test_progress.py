@@ -60,3 +60,57 @@ def test_every_lesson_has_a_question_and_exercises():
         numbers = range(1, len(lesson.exercises) + 1)
         assert lesson.exercises == tuple(f"{lesson.id}.ex{n}" for n in numbers)
         assert 4 <= len(lesson.exercises) <= 8, lesson.id
+
+
+def test_the_best_points_of_an_assignment_are_kept():
+    progress.remember("nb00.ex1")
+    for points in (40, 100, 60):
+        progress.remember_points("rust/w01", points)
+    assert progress.points() == {"rust/w01": 100}
+    assert progress.passed() == {"nb00.ex1"}
+    assert "rust/w01: 100 of 100 points" in repr(progress.overview())
+
+
+def test_a_file_of_before_there_were_points_is_read(file):
+    file.write_text('{"passed": ["nb00.ex1"]}')
+    assert (progress.passed(), progress.points()) == ({"nb00.ex1"}, {})
+
+
+FOUR = tuple(
+    Lesson(name, f"{name}?", (f"{name}.ex1", f"{name}.ex2"))
+    for name in ("nb00", "nb02", "nb04", "r1")
+)
+
+
+@pytest.mark.parametrize(
+    ("passed", "open_now"),
+    [
+        ((), ["nb00"]),
+        (("nb00.ex1",), ["nb00", "nb02", "r1"]),  # half is enough to go on
+        (("nb00.ex1", "r1.ex2"), ["nb00", "r1", "nb02"]),  # what is begun comes first
+        (("nb00.ex1", "nb00.ex2", "nb02.ex1"), ["nb02", "nb04", "r1"]),
+    ],
+)
+def test_lessons_open_when_what_they_need_is_known(passed, open_now):
+    view = Overview(FOUR, frozenset(passed))
+    assert [lesson.id for lesson in view.open] == open_now
+
+
+def test_a_lesson_that_is_not_there_hands_on_what_it_needs():
+    # 15 needs 13, which needs 08
+    lessons = (
+        *FOUR[:1],
+        Lesson("nb08", "08?", ("nb08.ex1",)),
+        Lesson("nb15", "15?", ("nb15.ex1",)),
+    )
+    view = Overview(lessons, frozenset({"nb00.ex1", "nb00.ex2"}))
+    assert [lesson.id for lesson in view.open] == ["nb08"]
+
+
+def test_titles_lead_to_the_notebooks_beside_them(tmp_path, monkeypatch):
+    (tmp_path / "00-start-here.ipynb").touch()
+    monkeypatch.chdir(tmp_path)
+    page = Overview(PATH, frozenset())._repr_html_()
+    assert "<a href='00-start-here.ipynb'>00</a>" in page
+    assert "0 of 3 exercises" in page
+    assert ">R1<" in page

@@ -11,7 +11,6 @@ import pytest
 
 from airust.lessons import progress
 from tests.notebooks.lesson_files import (
-    FOLDER,
     NOTEBOOKS,
     ROOT,
     SOLUTIONS,
@@ -136,29 +135,3 @@ def test_exercises_are_checked_and_their_stubs_do_not_pass(path: Path):
         assert exercise_of(cell) in last
     others = [cell for cell in code(path) if cell not in asked]
     assert not [cell.source for cell in others if "airust.check(" in cell.source]
-
-
-def anchors(text: str) -> set[str]:
-    """Anchors of Markdown headings, as GitHub makes them."""
-    found = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
-    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in found)
-    return {heading.strip().replace(" ", "-") for heading in plain}
-
-
-PAGES = [*NOTEBOOKS, FOLDER / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_lead_somewhere(page: Path):
-    def text_of(file: Path) -> str:
-        return prose(file) if file.suffix == ".ipynb" else file.read_text("utf-8")
-
-    text = re.sub(r"^```.*?^```|\$\$.*?\$\$", "", text_of(page), flags=re.M | re.S)
-    for target in re.findall(r"\]\(([^)\s]+)(?:\s\"[^\"]*\")?\)", text):
-        if "://" in target:
-            continue
-        name, _, anchor = target.partition("#")
-        file = page.parent / name if name else page
-        assert file.exists(), target
-        if anchor:
-            assert anchor in anchors(text_of(file)), target

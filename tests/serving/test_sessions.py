@@ -49,6 +49,21 @@ def shape(messages: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
     return [(m["content"], texts.get(m["parent_id"])) for m in messages]
 
 
+def test_a_message_by_hand_keeps_what_is_told_about_it(dummy: DummyEngine, settings: Settings):
+    async def steps(client: httpx2.AsyncClient) -> None:
+        session = (await client.post("/v1/sessions", json={})).json()["id"]
+        path, details = f"/v1/sessions/{session}/messages", {"model": "tiny", "token_ids": [1, 2]}
+        body = {"role": "assistant", "content": "Hi", "details": details}
+        assert (await client.post(path, json=body)).json()["details"] == details
+        assert (await tree(client, session))[0]["details"] == details
+        plain = await client.post(path, json={"role": "user", "content": "Hi"})
+        assert plain.json()["details"] == {}
+        refused = await client.post(path, json=body | {"details": "tiny"})
+        assert refused.status_code == 400
+
+    talk(dummy, settings, steps)
+
+
 def test_create_rename_list_delete(dummy: DummyEngine, settings: Settings):
     async def steps(client: httpx2.AsyncClient) -> None:
         first = (await client.post("/v1/sessions", json={"title": "One"})).json()

@@ -43,8 +43,15 @@ engine = "dummy"
 name = "slow"
 path = "dummy"
 engine = "dummy"
-options = {{ delay_s = 0.05 }}
+options = {{ delay_s = 0.1 }}
+[[models]]
+name = "rust"
+path = "{model}"
+engine = "mistralrs"
 """
+# What "slow" needs half a minute for, unless it is stopped: longer than a busy machine takes to get
+# from one look at the page to the next. (256 words are the page's own limit of an answer.)
+LONG = "one two three four five six seven eight nine ten " * 30
 
 
 class Served:
@@ -124,9 +131,8 @@ class Panel:
         page.on("request", lambda request: self.requests.append(request.url))
 
     def _heard(self, message: Any) -> None:
-        # Chromium notes every 404, also that of what was asked for while it was being deleted.
-        if message.type == "error" and "status of 404" not in message.text:
-            self.problems.append(message.text)
+        if message.type == "error":
+            self.problems.append(f"{message.text} {message.location.get('url', '')}")
 
     def has_focus(self, element: Locator) -> None:
         """Wait until the element has the focus in its page, be the page in front or not."""
@@ -138,9 +144,18 @@ class Panel:
     def open(self, model: str = "echo") -> Panel:
         """Load the page and choose a model."""
         self.page.goto(self.url)
-        expect(self.field).to_be_visible()
+        self.until_loaded()
         self.choose(model)
         return self
+
+    def reload(self) -> None:
+        """Load the page again."""
+        self.page.reload()
+        self.until_loaded()
+
+    def until_loaded(self) -> None:
+        """Until the models and the last chat are there."""
+        expect(self.page.locator("main")).to_have_attribute("aria-busy", "false")
 
     def choose(self, model: str) -> None:
         """A model."""
@@ -163,6 +178,11 @@ class Panel:
         return self.page.get_by_role("button", name=name, exact=True)
 
     @property
+    def host(self) -> Locator:
+        """The element with the panel's shadow root."""
+        return self.page.locator("body > div")
+
+    @property
     def answers(self) -> Locator:
         """The model's messages."""
         return self.page.locator(".message.assistant[data-message]")
@@ -181,6 +201,18 @@ class Panel:
         """Until no answer comes in."""
         expect(self.button("Send")).to_be_visible()
         expect(self.page.locator(".message .dots, .incoming")).to_have_count(0)
+
+    def stop(self) -> None:
+        """Stop the answer that comes in, and wait for its end."""
+        self.button("Stop").click()
+        self.rest()
+        expect(self.answers.last.locator(".end")).to_have_text("stopped")
+
+    def open_chat(self, title: str, messages: int) -> None:
+        """A chat of the list, until all its messages are there."""
+        self.button(title).click()
+        expect(self.button(title)).to_have_attribute("aria-current", "true")
+        expect(self.page.locator("[data-message]")).to_have_count(messages)
 
     def ask(self, text: str) -> None:
         """Write, send, and wait for the answer."""

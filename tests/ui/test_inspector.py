@@ -38,14 +38,14 @@ def test_tokens_are_coloured_and_explained(panel: Panel, served: Served):
     panel.ask("And now?")
     expect(panel.page.locator(".answer-tokens")).to_have_count(2)
     live = panel.answers.last.locator("[data-token]").all_inner_texts()
-    panel.page.reload()
+    panel.reload()
     expect(panel.page.locator(".answer-tokens")).to_have_count(2)
     assert panel.answers.last.locator("[data-token]").all_inner_texts() == live
 
 
 def test_only_what_is_near_is_inspected(panel: Panel, served: Served):
     served.chat(*[f"m {i}" for i in range(400)], title="long")
-    panel.page.reload()
+    panel.reload()
     panel.choose("small")
     panel.button("Tokens").click()
     expect(panel.answers.last.locator("[data-token]")).not_to_have_count(0)
@@ -95,7 +95,7 @@ def test_engines_that_cannot_say_so(panel: Panel):
 def test_the_ruler(panel: Panel, served: Served):
     texts = [f"message {i} " + "Rust has one owner. " * 3 for i in range(12)]
     served.chat(*texts, title="long", system="Be brief.")
-    panel.page.reload()
+    panel.reload()
     panel.choose_briefly("small")
     panel.ask("Hi")
     panel.button("Context").click()
@@ -132,5 +132,24 @@ def test_a_race(panel: Panel, served: Served):
     echo = panel.page.get_by_role("article", name="echo")
     echo.get_by_role("button", name="Keep in chat").click()
     expect(panel.answers.last).to_contain_text("one two three four five")
+    expect(panel.answers.last.locator(".who")).to_have_text("echo")  # whose answer it was
     (session,) = served.call("GET", "/v1/sessions")["data"]
     assert len(served.messages(session["id"])) == 2
+
+
+def test_two_engines_race_on_the_same_weights(panel: Panel):
+    panel.button("Settings").click()
+    panel.page.get_by_label("Answer length").fill("24")
+    panel.button("Race").click()
+    for name in ("small", "reciter", "echo", "rust"):
+        panel.page.get_by_role("checkbox", name=name).set_checked(name in ("small", "rust"))
+    panel.page.get_by_label("Question for the race").fill("Why does water flow downhill?")
+    panel.button("Start").click()
+    verdict = panel.page.locator(".verdict")
+    expect(verdict).to_contain_text(re.compile("All answers are the same|First difference"))
+    for name in ("small", "rust"):
+        lane = panel.page.get_by_role("article", name=name)
+        expect(lane.locator("dd").nth(0)).to_have_text(re.compile(r"\d"))  # tokens/s
+        expect(lane.locator("dd").nth(1)).to_contain_text("ms")
+        expect(lane.locator("dd").nth(2)).to_have_text(re.compile(r"[1-9]"))
+        assert lane.locator(".same").inner_text()  # the first tokens at least are the same

@@ -2,86 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.serving.conftest import ServerProcess
-from tests.ui.conftest import PHONE, NewPanel, Panel, Served
+from tests.ui.audit import PAYLOADS, check_nothing_ran, serious
+from tests.ui.conftest import LONG, PHONE, NewPanel, Panel, Served
 
 pytestmark = pytest.mark.full
 
-HERE = Path(__file__).parent
-PAYLOADS: list[str] = json.loads((HERE / "payloads.json").read_text("utf-8"))
-AXE = (HERE / "axe" / "axe.min.js").read_text("utf-8")
-
-
-def check_nothing_ran(page: Page) -> None:
-    # Whatever could be pressed by mistake is pressed.
-    found = page.evaluate("""() => {
-        const root = document.querySelector("body > div").shadowRoot;
-        const inside = [...root.querySelectorAll(".message .bubble *")];
-        for (const node of inside) {
-            for (const kind of ["mouseover", "focus", "toggle", "load", "error"])
-                node.dispatchEvent(new Event(kind));
-        }
-        const bad = inside.filter((node) =>
-            ["SCRIPT", "IFRAME", "OBJECT", "EMBED", "STYLE", "LINK", "META", "BASE", "FORM"]
-                .includes(node.tagName) ||
-            [...node.attributes].some((a) => /^on/i.test(a.name)) ||
-            /^\\s*(javascript|vbscript|data:text)/i.test(node.getAttribute("href") ?? "") ||
-            (node.tagName === "IMG" && !node.src.startsWith("data:image/")));
-        return { pwned: window.pwned ?? null, bad: bad.map((node) => node.outerHTML) };
-    }""")
-    assert found == {"pwned": None, "bad": []}
+ROOT = Path(__file__).parent.parent.parent
 
 
 def test_no_payload_runs(panel: Panel, served: Served):
     messages = [text for payload in PAYLOADS for text in (payload, payload)]
     for start in range(0, len(messages), 40):
         served.chat(*messages[start : start + 40], title=f"part {start}")
+    panel.reload()
     for start in range(0, len(messages), 40):
-        panel.page.reload()
-        panel.button(f"part {start}").click()
-        expect(panel.page.locator("[data-message]")).not_to_have_count(0)
+        panel.open_chat(f"part {start}", len(messages[start : start + 40]))
         for message in panel.page.locator("[data-message]").all():
-            message.scroll_into_view_if_needed()
+            message.evaluate("e => e.scrollIntoView()")
         expect(panel.page.locator(".markdown.bare")).to_have_count(0)
-        check_nothing_ran(panel.page)
+        check_nothing_ran(panel.host)
 
 
 def test_a_streamed_payload_does_not_run_at_any_length(panel: Panel):
     for payload in [*PAYLOADS[:3], '```"><img src=x onerror=window.pwned=1>\nx\n```']:
         panel.ask(payload)
-    check_nothing_ran(panel.page)
+    check_nothing_ran(panel.host)
 
 
 def test_titles_and_search_are_no_html(panel: Panel, served: Served):
     served.chat(
         "<img src=x onerror=window.pwned=1> needle", title="<img src=x onerror=window.pwned=1>"
     )
-    panel.page.reload()
+    panel.reload()
     expect(panel.page.locator(".session .title")).to_contain_text("<img")
     panel.page.get_by_label("Search chats").fill("needle")
     expect(panel.page.locator(".hit")).to_contain_text("<img")
     assert panel.page.evaluate("window.pwned ?? null") is None
-
-
-def serious(page: Page) -> list[Any]:
-    """What axe finds serious, with its reasons."""
-    page.evaluate(AXE)  # page.evaluate is not subject to the page's CSP
-    result = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        (v["id"], [(n["target"], n["failureSummary"]) for n in v["nodes"][:3]])
-        for v in result["violations"]
-        if v["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -153,6 +118,7 @@ def test_a_server_that_goes_away_comes_back(panels: NewPanel, tmp_path: Path):
     panel = panels()
     panel.url = server.url
     panel.page.goto(server.url)
+    panel.until_loaded()
     panel.ask("hello")
     server.stop()
     alert = panel.page.get_by_role("alert")
@@ -170,7 +136,7 @@ def test_a_server_that_goes_away_comes_back(panels: NewPanel, tmp_path: Path):
         panel.field.press("Enter")
         expect(panel.answers).to_have_count(2)
         panel.rest()
-        panel.page.reload()
+        panel.reload()
         expect(panel.answers.last).to_contain_text("not lost")
     finally:
         panel.page.goto("about:blank")
@@ -188,7 +154,7 @@ def test_a_key_is_asked_for(panels: NewPanel, tmp_path: Path):
     try:
         made = subprocess.run(
             [sys.executable, "-m", "airust", "keys", "create", "test"], cwd=tmp_path,
-            env=os.environ | settings | {"PYTHONPATH": str(HERE.parent.parent)},
+            env=os.environ | settings | {"PYTHONPATH": str(ROOT)},
             capture_output=True, text=True, check=True, timeout=120,
         )  # fmt: skip
         key = next(w for w in (made.stdout + made.stderr).split() if len(w) > 30)
@@ -204,7 +170,7 @@ def test_a_key_is_asked_for(panels: NewPanel, tmp_path: Path):
         dialog.get_by_role("button", name="Use this key").click()
         expect(dialog).to_have_count(0)
         panel.ask("hello")
-        panel.page.reload()
+        panel.reload()
         expect(panel.answers.last).to_contain_text("hello")
         panel.page.goto("about:blank")
     finally:
@@ -223,3 +189,48 @@ def test_refusals_keep_what_was_typed(panel: Panel, served: Served):
     alert.get_by_role("button", name="Dismiss").click()
     expect(alert).to_have_count(0)
     panel.problems.clear()
+
+
+def test_a_limit_is_told_and_can_be_waited_out(panels: NewPanel, tmp_path: Path):
+    (tmp_path / "config.toml").write_text(
+        f"""
+[sessions]
+database_url = "sqlite:///{(tmp_path / "a.db").as_posix()}"
+[limits.per_ip]
+concurrent_requests = 1
+[[models]]
+name = "slow"
+path = "dummy"
+engine = "dummy"
+options = {{ delay_s = 0.1 }}
+""",
+        "utf-8",
+    )
+    server = ServerProcess("--config", "config.toml", "--port", "0", cwd=tmp_path)
+    try:
+        panel = panels()
+        panel.url = server.url
+        panel.open("slow")
+        panel.type(LONG)
+        expect(panel.answers.last).to_contain_text("one two")
+        panel.button("New chat").click()
+        expect(panel.answers).to_have_count(0)
+        panel.type("not lost")
+        alert = panel.page.get_by_role("alert")
+        expect(alert).to_contain_text("A limit is reached.")
+        expect(panel.field).to_have_value("not lost")
+        panel.page.locator(".session", has_text="one two").get_by_role("button").first.click()
+        panel.stop()
+        panel.button("New chat").click()
+        expect(panel.field).to_have_value("not lost")
+        panel.field.press("Enter")
+        expect(panel.answers.last).to_contain_text("not lost")
+        panel.rest()
+        panel.reload()
+        expect(panel.answers.last).to_contain_text("not lost")
+        expect(panel.field).to_have_value("")
+        panel.page.goto("about:blank")
+    finally:
+        server.stop()
+    panel.requests.clear()
+    panel.problems.clear()  # the browser's own lines about 429

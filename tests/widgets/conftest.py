@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,24 @@ SETTINGS = {
 }
 
 
-class Lab:
-    """``jupyter lab`` on a free port, with its notebooks in a folder of the test."""
+APPS = {
+    "lab": [
+        "--LabApp.news_url=", "--LabApp.expose_app_in_browser=True",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ],
+    "notebook": ["--JupyterNotebookApp.expose_app_in_browser=True"],
+}  # fmt: skip
+KERNEL = "jupyterapp.shell.currentWidget?.sessionContext.session?.kernel"
+# Seen with ipykernel 7.4 on a crowded machine: the kernel idles over a request that it has not
+# noticed, until any other message comes.
+NUDGE = f"setInterval(() => {KERNEL}?.requestKernelInfo().catch(() => null), 10_000)"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class Lab:
+    """JupyterLab, or Notebook 7, on a free port, with its notebooks in a folder of the test."""
+
+    def __init__(self, folder: Path, app: str = "lab", *options: str) -> None:
+        self.folder, self.app = folder, app
         home = folder / ".home"
         for name, values in SETTINGS.items():
             file = home / "settings" / f"{name}.jupyterlab-settings"
@@ -49,28 +62,34 @@ class Lab:
             "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
             "IPYTHONDIR": str(home / "ipython"),
             "MPLCONFIGDIR": str(home / "matplotlib"),
+            "AIRUST_PROGRESS": str(home / "progress.json"),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
         }
         self.log = (folder / ".lab.log").open("w+")
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
+                sys.executable, "-m", "jupyter", app, "--no-browser", "--allow-root",
                 "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=",
-                "--ServerApp.password=", f"--ServerApp.root_dir={folder}",
-                "--LabApp.news_url=", "--LabApp.check_for_updates_class="
-                "jupyterlab.NeverCheckForUpdate", "--LabApp.expose_app_in_browser=True",
+                "--ServerApp.password=", f"--ServerApp.root_dir={folder}", *APPS[app], *options,
             ],
             cwd=folder, env=environment, stdout=self.log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        eventually(lambda: self._url() is not None, "JupyterLab never said its address")
+        eventually(lambda: self._url() is not None, f"jupyter {app} never said its address")
         self.url = self._url()
 
     def _url(self) -> str | None:
         text = (self.folder / ".lab.log").read_text("utf-8")
         assert self.process.poll() is None, text
-        found = re.search(r"(http://127\.0\.0\.1:\d+)/lab", text)
+        found = re.search(r"(http://127\.0\.0\.1:\d+)/(?:lab|tree)", text)
         return found[1] if found else None
+
+    def page_of(self, name: str) -> str:
+        """The address of a notebook, with nothing else open."""
+        if self.app == "notebook":
+            return f"{self.url}/notebooks/{name}"
+        workspace = Path(name).stem
+        return f"{self.url}/lab/workspaces/{workspace}/tree/{name}?reset"
 
     def write(self, name: str, *cells: str) -> None:
         """A notebook to open."""
@@ -94,7 +113,7 @@ class Lab:
         self.log.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     started = Lab(tmp_path_factory.mktemp("lab"))
     yield started
@@ -114,7 +133,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Notebook:
-    """A notebook that is open in JupyterLab."""
+    """A notebook that is open in a browser."""
 
     def __init__(self, lab: Lab, browser: Browser, name: str, theme: str = "light") -> None:
         self.lab, self.name = lab, name
@@ -122,7 +141,7 @@ class Notebook:
         context.set_default_timeout(WAIT_S * 1000)
         self.page: Page = context.new_page()
         self.errors: list[str] = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", self._heard)
         self.strangers: set[str] = set()  # hosts that were asked beside our own
         self.page.on("request", self._note)
         self.open()
@@ -132,53 +151,69 @@ class Notebook:
             )
             self.page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
 
+    def _heard(self, error: Any) -> None:
+        # Modules of a widget come from blob addresses. What has none of them, nor of anywidget,
+        # in its stack is the host's own, such as its complaint about a kernel that has ended.
+        stack = str(error.stack)
+        if "/static/" not in stack or "blob:" in stack or "/anywidget/" in stack:
+            self.errors.append(stack)
+
     def _note(self, request: Any) -> None:
         if not request.url.startswith((self.lab.url, "data:", "blob:", "ws://127.0.0.1")):
             self.strangers.add(request.url)
 
-    def open(self, kernel: bool = True) -> None:
-        """Open it, or load the page again; without a kernel none can be started."""
-        if not kernel:
-            self.page.route(
-                "**/api/sessions**",
-                lambda route: (
-                    route.abort() if route.request.method == "POST" else route.continue_()
-                ),
-            )
-        workspace = self.name.partition(".")[0]
-        self.page.goto(f"{self.lab.url}/lab/workspaces/{workspace}/tree/{self.name}?reset")
+    def open(self) -> None:
+        """Open it, or load the page again, and wait for the kernel."""
+        self.show()
+        self.until(lambda: self.page.evaluate(f"{KERNEL}?.supportsSubshells"), "no kernel")
+
+    def show(self) -> None:
+        """Open it, or load the page again."""
+        self.page.goto(self.lab.page_of(self.name))
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
-        self.page.wait_for_function("window.jupyterapp !== undefined")
-        self.page.evaluate(
-            "jupyterapp.commands.execute('application:set-mode', { mode: 'single-document' })"
-        )
-        self.page.evaluate("jupyterapp.shell.collapseLeft()")
-        if kernel:
+        self.page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
+        self.page.evaluate(NUDGE)
+        if self.lab.app == "lab":
             self.page.evaluate(
-                "jupyterapp.shell.currentWidget.sessionContext.ready.then("
-                "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.info"
-                ").then(() => null)"
+                "jupyterapp.commands.execute('application:set-mode', { mode: 'single-document' })"
             )
+            self.page.evaluate("jupyterapp.shell.collapseLeft()")
 
     def cell(self, index: int) -> Locator:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
 
+    def output(self, index: int) -> Locator:
+        return self.cell(index).locator(".jp-Cell-outputArea")
+
+    def until(self, check: Callable[[], object], what: str) -> None:
+        """Wait for something in the page."""
+        end = time.monotonic() + WAIT_S
+        while not check():
+            assert time.monotonic() < end, what
+            self.page.wait_for_timeout(50)
+
     def start(self, index: int) -> None:
         """Begin to run a cell, when the kernel is ready."""
-        self.page.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]")
-        self.cell(index).locator(".cm-content").click()
-        self.page.keyboard.press("Control+Enter")
+        self.until(lambda: self.page.evaluate(f"{KERNEL}?.status") == "idle", "it is never idle")
+        # By the command itself: keys may be lost while JupyterLab moves the focus about.
+        self.page.evaluate(
+            """index => {
+                jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+                void jupyterapp.commands.execute("notebook:run-cell");
+            }""",
+            index,
+        )
 
     def run(self, index: int) -> Locator:
         """Run a cell and wait for its end; the cell's output."""
         count = self.cell(index).locator(".jp-InputPrompt")
         before = count.inner_text()
         self.start(index)
-        end = time.monotonic() + WAIT_S
-        while (now := count.inner_text()) == before or "*" in now:
-            assert time.monotonic() < end, f"cell {index} never ended"
-            self.page.wait_for_timeout(30)
-        return self.cell(index).locator(".jp-Cell-outputArea")
+        self.until(
+            lambda: (now := count.inner_text()) != before and "*" not in now,
+            f"cell {index} never ended",
+        )
+        return self.output(index)
 
     def save(self) -> dict[str, Any]:
         """Save it; what is then on disk."""
@@ -186,9 +221,43 @@ class Notebook:
         return self.lab.read(self.name)
 
     def close(self) -> None:
-        # Ending the kernel makes JupyterLab's own; a page that is loaded anew has lost its kernel.
-        errors = [error for error in self.errors if error != "The kernel is gone."]
+        errors = list(self.errors)  # ending the kernel makes JupyterLab's own
         self.page.evaluate("jupyterapp.serviceManager.sessions.shutdownAll()")
         self.page.context.close()
         assert errors == []
         assert self.strangers == set()
+
+
+Open = Callable[..., Notebook]
+
+
+@pytest.fixture
+def open_notebook(lab: Lab, browser: Browser) -> Iterator[Open]:
+    """Write a notebook of some cells and open it; the kernels end with the test."""
+    opened: list[Notebook] = []
+
+    def start(name: str, *cells: str, theme: str = "light") -> Notebook:
+        lab.write(name, *cells)
+        opened.append(Notebook(lab, browser, name, theme))
+        return opened[-1]
+
+    yield start
+    for notebook in opened:
+        notebook.close()
+
+
+def composer(output: Locator) -> Locator:
+    """Where one writes in a chat panel."""
+    return output.get_by_role("textbox", name="Message", exact=True)
+
+
+def ask(output: Locator, text: str) -> None:
+    """Ask in a chat panel."""
+    composer(output).fill(text)
+    composer(output).press("Enter")
+
+
+def answered(output: Locator, text: str) -> None:
+    """Wait for an answer with these words, to its end."""
+    output.locator("li.message.assistant", has_text=text).last.wait_for()
+    output.get_by_role("button", name="Send", exact=True).wait_for()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from airust.gpt.train import read_checkpoint
-from tests.widgets.conftest import Lab, Notebook
+from tests.widgets.conftest import Lab, Notebook, Open, ask, composer
 from tests.widgets.waiting import eventually
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator
 
 pytestmark = pytest.mark.full
 
@@ -23,6 +19,23 @@ from airust.engines.dummy import DummyEngine
 
 engine = DummyEngine(["word" + " word" * 5000] * 2, delay_s=0.02)
 panel = airust.ChatPanel({"echo": DummyEngine(), "slow": engine}, language="en")
+panel"""
+FAILING = """\
+import airust
+from airust.engines.dummy import DummyEngine
+
+
+class FailsOnce(DummyEngine):
+    failed = False
+
+    def answer(self, prepared, job):
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("out of memory")
+        return super().answer(prepared, job)
+
+
+panel = airust.ChatPanel(FailsOnce(), language="en")
 panel"""
 TRAINING = """\
 from pathlib import Path
@@ -49,30 +62,12 @@ import airust
 view = airust.AttentionView(MODEL, "What is the capital of France? 水")
 view"""
 
-Open = Callable[..., Notebook]
+SLIDER = """\
+import ipywidgets
 
-
-@pytest.fixture
-def open_notebook(lab: Lab, browser: Browser) -> Iterator[Open]:
-    opened: list[Notebook] = []
-
-    def start(name: str, *cells: str) -> Notebook:
-        lab.write(name, *cells)
-        opened.append(Notebook(lab, browser, name))
-        return opened[-1]
-
-    yield start
-    for notebook in opened:
-        notebook.close()
-
-
-def composer(output: Locator) -> Locator:
-    return output.get_by_role("textbox", name="Message", exact=True)
-
-
-def ask(output: Locator, text: str) -> None:
-    composer(output).fill(text)
-    composer(output).press("Enter")
+slider = ipywidgets.IntSlider(view.layer, min=0, max=1, description="layer")
+ipywidgets.jslink((slider, "value"), (view, "layer"))
+ipywidgets.VBox([slider, view])"""
 
 
 def test_chat(open_notebook: Open):
@@ -99,7 +94,7 @@ def test_chat(open_notebook: Open):
     notebook.start(3)
     ask(output, "in the meantime")
     output.get_by_text("in the meantime").nth(1).wait_for()
-    eventually(lambda: "\n6" in notebook.cell(3).inner_text(), "the cell never saw it")
+    notebook.until(lambda: "6" in notebook.output(3).inner_text(), "the cell never saw it")
 
     # The notebook's own keys do nothing while one types.
     cells = notebook.page.locator(".jp-Notebook .jp-Cell").count()
@@ -120,6 +115,7 @@ def test_chat_stops_and_branches(open_notebook: Open):
     notebook = open_notebook(
         "branches.ipynb", CHAT, "engine.stats().running, [m.content[:11] for m in panel.messages]",
         "[m.content[:11] for m in panel.messages]",
+        "panel.ask('from a cell', model='slow', max_output_tokens=5000)[:11]",
     )  # fmt: skip
     output = notebook.run(0)
     output.get_by_role("combobox", name="Model").select_option("slow")
@@ -143,6 +139,23 @@ def test_chat_stops_and_branches(open_notebook: Open):
     output.locator("li.message.user", has_text="a long one").wait_for()
     assert "['a long one', 'word word w']" in notebook.run(2).inner_text()
 
+    # The cell that asks blocks the kernel; the button works all the same.
+    notebook.start(3)
+    output.locator("li.message.user", has_text="from a cell").wait_for()
+    output.get_by_role("button", name="Stop", exact=True).click()
+    notebook.until(lambda: "word word w" in notebook.output(3).inner_text(), "the cell goes on")
+
+
+def test_an_engine_that_fails_is_told(open_notebook: Open):
+    notebook = open_notebook("fails.ipynb", FAILING)
+    output = notebook.run(0)
+    ask(output, "one two three")
+    alert = output.get_by_role("alert")
+    alert.get_by_text("The engine failed.").wait_for()
+    alert.get_by_role("button", name="Try again").click()
+    output.locator("li.message.assistant", has_text="one two three").wait_for()
+    assert alert.count() == 0
+
 
 def test_training_stops_by_its_button_and_resumes(open_notebook: Open, lab: Lab):
     notebook = open_notebook(
@@ -154,9 +167,11 @@ def test_training_stops_by_its_button_and_resumes(open_notebook: Open, lab: Lab)
     output = notebook.run(0)
     output.locator("td", has_text="To be").first.wait_for()  # a sample: it has trained 50 steps
     assert output.locator("polyline.line.first").first.get_attribute("points")
+    # The cell that waits blocks the kernel; the button works all the same.
+    notebook.start(1)
     output.get_by_role("button", name="Stop").click()
     output.get_by_text("Stopped", exact=True).wait_for()
-    assert "stopped" in notebook.run(1).inner_text()
+    notebook.until(lambda: "stopped" in notebook.output(1).inner_text(), "the cell goes on")
     assert read_checkpoint(lab.folder / "run")["step"] >= 50
     assert "True" in notebook.run(2).inner_text()
     saved = notebook.save()
@@ -167,8 +182,9 @@ def test_training_stops_by_its_button_and_resumes(open_notebook: Open, lab: Lab)
 
 def test_attention(open_notebook: Open, model_dir: Path):
     notebook = open_notebook(
-        "attention.ipynb", ATTENTION.replace("MODEL", repr(str(model_dir))), "view.head, view.text"
-    )
+        "attention.ipynb", ATTENTION.replace("MODEL", repr(str(model_dir))), "view.head, view.text",
+        SLIDER,
+    )  # fmt: skip
     output = notebook.run(0)
     output.get_by_role("button", name="Layer 2, head 3").click()
     box = output.get_by_role("textbox", name="Text that the model reads")
@@ -177,6 +193,11 @@ def test_attention(open_notebook: Open, model_dir: Path):
     output.get_by_text("Layer 2, head 3: ").wait_for()
     output.locator(".tokens button", has_text="owner").last.wait_for()
     assert "(2, 'Rust has one owner')" in notebook.run(1).inner_text()
+    # A control of ipywidgets moves it.
+    composed = notebook.run(2)
+    composed.get_by_text("Layer 2, head 3: ").wait_for()
+    composed.locator(".noUi-handle").press("ArrowLeft")
+    composed.get_by_text("Layer 1, head 3: ").wait_for()
 
 
 def test_the_last_state_is_in_the_saved_notebook(open_notebook: Open, model_dir: Path):
@@ -194,6 +215,34 @@ def test_the_last_state_is_in_the_saved_notebook(open_notebook: Open, model_dir:
     assert "Attention maps of 2 layers" in picture["text/plain"]
     size = (notebook.lab.folder / "saved.ipynb").stat().st_size
     assert size < 1_000_000
+    page = notebook.page
+    still = page.locator("[class^=airust-still-]")
+    chat, figure = still.get_by_text("keep this"), still.get_by_role("img", name="Attention maps")
+
+    # In a new kernel, which knows nothing of them, the widgets are drawn from the saved state.
+    end_kernels(notebook)
+    notebook.open()
+    page.locator(".airust-chat .last-state").get_by_text("keep this").first.wait_for()
+    page.locator(".airust-attention canvas").first.wait_for()
+    assert not chat.first.is_visible()
+    assert not figure.is_visible()
+
+    # Without any kernel JupyterLab draws no widget; the stills are there.
+    end_kernels(notebook)
+    sessions = "**/api/sessions**"
+    page.route(sessions, lambda r: r.abort() if r.request.method == "POST" else r.continue_())
+    notebook.show()
+    page.locator(".jp-Dialog", has_text="Error Starting Kernel").locator("button").click()
+    assert page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session") is None
+    chat.first.wait_for()
+    figure.wait_for()
+    page.unroute(sessions)
+
+
+def end_kernels(notebook: Notebook) -> None:
+    """End the kernels, and leave the page before it misses them."""
+    notebook.page.evaluate("jupyterapp.serviceManager.sessions.shutdownAll()")
+    notebook.page.goto("about:blank")
 
 
 def stills(notebook: dict[str, Any], index: int) -> list[dict[str, str]]:

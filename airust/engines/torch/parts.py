@@ -40,7 +40,7 @@ def in_parts(forward: Callable[[Step], Tensor], step: Step, parts: int) -> Tenso
 def share(work: Callable[[slice], None], rows: int, threads: int) -> None:
     """Do work on so many rows, in about equal parts at the same time."""
     size = -(-rows // threads)
-    first, *others = (slice(start, start + size) for start in range(0, rows, size))
+    first, *others = (slice(start, min(start + size, rows)) for start in range(0, rows, size))
     waiting = [_threads(threads - 1).submit(_alone, work, part) for part in others]
     try:
         work(first)

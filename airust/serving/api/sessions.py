@@ -62,6 +62,7 @@ class NewMessage(Body):
     parent_id: str | None = Field(None, max_length=40, description="null: at the beginning.")
     role: Literal["system", "user", "assistant"]
     content: Annotated[str, Field(max_length=LONGEST)]
+    details: dict[str, Any] = Field({}, description="As answers have them: model, token_ids, ...")
 
 
 class RemovedMessage(NewMessage):
@@ -195,7 +196,9 @@ async def add_message(session_id: str, body: NewMessage, http: HttpRequest) -> R
     """Add a message by hand, without an answer; /v1/responses gives answers."""
     added = await _do(
         http,
-        lambda store, owner: store.add(owner, session_id, body.parent_id, body.role, body.content),
+        lambda store, owner: store.add(
+            owner, session_id, body.parent_id, body.role, body.content, body.details
+        ),
     )
     _tell(http, session_id, "messages")
     return json_response(portable.message_body(added), 201)

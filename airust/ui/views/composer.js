@@ -5,12 +5,12 @@ import { Icon } from "./icons.js";
 
 export function Composer({ app }) {
   const { t, conversation } = app;
-  const draft = `draft.${conversation.draftName}`;
-  const [text, setText] = useState(() => app.prefs.get(draft, ""));
+  const draft = () => `draft.${conversation.id ?? "new"}`;
+  const [text, setText] = useState(() => app.prefs.get(draft(), ""));
   const field = useRef();
   const write = (value) => {
     setText(value);
-    app.prefs.set(draft, value);
+    app.prefs.set(draft(), value);
   };
   useEffect(() => grow(field.current), [text]);
   useEffect(() => {
@@ -27,12 +27,19 @@ export function Composer({ app }) {
     const question = text.trim();
     if (!question || conversation.isBusy) return;
     setText("");
+    await app.loading; // it belongs to the conversation that is just being opened
+    const { visit } = conversation;
+    const from = draft();
     const accepted = await conversation.ask(question);
-    if (accepted) app.prefs.set(draft, "");
-    else {
-      app.prefs.set(draft, question);
-      setText((now) => (now ? `${question}\n${now}` : question));
+    if (accepted) {
+      app.prefs.set(from, "");
+      return;
     }
+    // A conversation may have been begun for it, and one may be elsewhere by now.
+    const place = conversation.visit === visit ? draft() : from;
+    if (place !== from) app.prefs.set(from, "");
+    app.prefs.set(place, question);
+    setText((now) => (now ? `${question}\n${now}` : question));
   };
   const onKey = (event) => {
     if (event.isComposing) return;

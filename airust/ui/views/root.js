@@ -44,7 +44,7 @@ export function Root({ app }) {
       ${withSidebar && html`<${Sidebar} app=${app} />`}
       ${app.isSidebarOpen &&
       html`<div class="veil" onClick=${() => app.set({ isSidebarOpen: false })}></div>`}
-      <main class="main" aria-label=${app.conversation.title || app.t("newChat")}>
+      <main class="main" aria-busy=${!app.isLoaded} aria-label=${app.conversation.title || app.t("newChat")}>
         <${TopBar} app=${app} withSidebar=${withSidebar} />
         ${app.isRacing
           ? html`<${RaceView} app=${app} />`
@@ -52,7 +52,7 @@ export function Root({ app }) {
               <${Thread} app=${app} />
               <div class="foot">
                 <${Notice} app=${app} />
-                <${Composer} app=${app} key=${app.conversation.draftName} />
+                <${Composer} app=${app} key=${app.conversation.begun} />
               </div>
             `}
       </main>

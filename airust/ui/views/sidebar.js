@@ -106,9 +106,11 @@ function closeElsewhere(event) {
 function Rename({ app, session }) {
   const { t, sessions } = app;
   const begun = useRef(false);
+  // The text is the field's own from here on: the list may be drawn again while one types.
   const focus = (field) => {
     if (!field || begun.current) return;
     begun.current = true;
+    field.value = session.title;
     field.focus();
     field.select();
   };
@@ -122,8 +124,7 @@ function Rename({ app, session }) {
   };
   return html`
     <li class="session open">
-      <input class="rename" aria-label=${t("rename")} maxlength="500" defaultValue=${session.title}
-        value=${session.title} ref=${focus} onKeyDown=${onKey}
+      <input class="rename" aria-label=${t("rename")} maxlength="500" ref=${focus} onKeyDown=${onKey}
         onBlur=${(event) => sessions.renaming && sessions.rename(session.id, event.target.value)} />
     </li>
   `;

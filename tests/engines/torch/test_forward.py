@@ -135,6 +135,7 @@ def test_attention_shared_by_threads(threads: int, monkeypatch: pytest.MonkeyPat
     model = random_model(**SHAPES["grouped"])
     run = Ragged(model, [3, 0, 1, 2, 7], way=Way(threads=threads))
     run.step([9, 1, 4, 2, 1])
+    run.step([1, 3, 1, 2, 1])  # three sequences, and a prompt's rows behind them
     while min(run.done) < LENGTH:
         run.step([min(1, LENGTH - done) for done in run.done])
     run.check(model(run.ids), 1e-5)
