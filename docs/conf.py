@@ -5,6 +5,7 @@ and in an editor. Notebooks are shown with the outputs that they are stored with
 executed.
 """
 
+import re
 from datetime import UTC, datetime
 
 from docutils import nodes
@@ -53,6 +54,15 @@ def color_rust_cells(app: Sphinx, doctree: nodes.document) -> None:
             block["language"] = "rust"
 
 
+def link_pages_in_outputs(app: Sphinx, doctree: nodes.document, name: str) -> None:
+    """The HTML that a cell has put out leads from notebook to notebook; here these are pages."""
+    for block in doctree.findall(nodes.raw):
+        if "html" in block["format"]:
+            text = re.sub(r"""(href=["'][^"':]+)\.ipynb(["'])""", r"\1.html\2", block.astext())
+            block.children = [nodes.Text(text)]
+
+
 def setup(app: Sphinx) -> None:
     """What Sphinx calls when it has read this file."""
     app.connect("doctree-read", color_rust_cells)
+    app.connect("doctree-resolved", link_pages_in_outputs)
