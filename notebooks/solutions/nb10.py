@@ -44,6 +44,12 @@ def secret_rewards(policy, reference, beta):
 
 airust.check("nb10.ex6", secret_rewards)
 
+
 # %% nb10.ex7
-wordy, _ = prefer(likelihood=1.0, chosen=sentence, rejected=short)
-airust.check("nb10.ex7", (merged(wordy), tokenizer))
+def sentences(rng):
+    return [talk(q, sentence(f)) for f in asked for q in rng.sample(questions(f)[:-1], 3)]
+
+
+wordy = copy.deepcopy(tuned)  # what is wanted can be shown: no preferences are needed
+train(wordy, sentences, tokenizer, 60, adamw(1e-3))
+airust.check("nb10.ex7", (wordy, tokenizer))
