@@ -31,9 +31,6 @@ include_patterns = [
 ]
 exclude_patterns = [".*", "build", "runs", "crates", "**/node_modules"]
 
-# Some chapters are written after others; a page in no list of contents is still an error.
-suppress_warnings = ["toc.empty_glob"]
-
 nb_execution_mode = "off"
 myst_enable_extensions = ["amsmath", "attrs_inline", "dollarmath", "smartquotes"]
 myst_heading_anchors = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -120,3 +121,34 @@ def test_both_tables_name_the_same_files():
 
     assert paths(CHINESE) == paths(ENGLISH)
     assert all(path.startswith(MADE_BY_RUN) for path in paths(ENGLISH))
+
+
+REPORT = ROOT / "reports" / "2026-11-28-engines" / "results.json"
+COLUMNS = ("torch", "torch:dtype=bfloat16", "candle", "mistralrs", "llamacpp", "transformers")
+ROWS = ("decode_1", "decode_16", "decode_64", "prefill")
+
+
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_the_headline_figures_are_those_of_the_report(text: str):
+    models = {m["model"]["name"]: m["summary"] for m in json.loads(REPORT.read_text())["models"]}
+
+    def figure(model: str, metric: str, engine: str, unit: float = 1.0) -> str:
+        value = models[model][metric]["engines"][engine]["estimate"] / unit
+        return number(value, 4 if value >= 1000 else 3 if value >= 10 else 2)
+
+    lines = text[text.index("| torch | torch") :].splitlines()[2:6]
+    for line, metric in zip(lines, ROWS, strict=True):
+        cells = [cell.strip() for cell in line.strip("|").split("|")][1:]
+        assert cells == [figure("random-qwen3-100m", metric, engine) for engine in COLUMNS]
+    for engine in ("torch", "mistralrs", "llamacpp", "candle"):
+        assert figure("tiny", "decode_1", engine) in text
+    for engine in ("torch", "llamacpp", "candle"):
+        assert figure("random-qwen3-100m", "memory", engine, 1e9) in text
+    for engine in ("torch", "mistralrs"):
+        assert figure("random-qwen3-100m", "load", engine) in text
+
+
+def number(value: float, digits: int) -> str:
+    """With so many significant digits; 1,193 and 68.2."""
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:.3g}"

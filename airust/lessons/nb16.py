@@ -121,7 +121,8 @@ def good_share(choose: Callable[[list[tuple[float, int, int]], float], Any]) -> 
             now = max(now, jobs[0][0])
         while jobs and jobs[0][0] <= now:
             waiting.append(jobs.pop(0))
-        decoding, prompts, joined = len(running), 0, []
+        decoding, prompts = len(running), 0
+        joined: list[tuple[float, int, int]] = []
         while waiting and len(running) + len(joined) < SLOTS:
             index = int(choose(list(waiting), now))
             if index == -1:

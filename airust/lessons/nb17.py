@@ -27,7 +27,7 @@ def ex2(answer: Any) -> None:
     def tree(*pairs: str) -> list[dict[str, Any]]:
         return [{"id": p[0], "parent_id": p[1] if len(p) > 1 else None} for p in pairs]
 
-    cases = (
+    cases: tuple[tuple[list[dict[str, Any]], list[list[str]]], ...] = (
         (tree("a"), [["a"]]),
         (tree("a", "ba", "cb"), [["a", "b", "c"]]),
         (tree("a", "ba", "ca", "db", "e", "fe"), [["a", "c"], ["a", "b", "d"], ["e", "f"]]),

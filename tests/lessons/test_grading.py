@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -151,8 +153,9 @@ def test_assignments_are_found_below_a_folder_but_not_among_solutions(python: Pa
         folder = python.parent / place
         write(folder, **{f.name: f.read_text() for f in python.iterdir() if f.is_file()})
     assert [a.name for a in find_assignments(python.parent)] == ["course/a1", "course/a2"]
+    (python.parent / "empty").mkdir()
     with pytest.raises(UserError, match="no assignment"):
-        find_assignments(python.parent / "target")
+        find_assignments(python.parent / "empty")
     with pytest.raises(UserError, match="nothing at"):
         find_assignments(python.parent / "none")
 
@@ -195,6 +198,19 @@ def test_a_wrong_number_is_shown_beside_the_right_one(rust: Path):
     )
     (check,) = grading.grade(read_assignment(rust)).checks
     assert check.reason == "half of four (yours: 8, expected: 2)"
+
+
+@pytest.mark.full
+def test_two_copies_are_graded_each_by_itself(rust: Path):
+    """For cargo they are one package, and the second one's files are older than the first build."""
+    require_toolchain()
+    manifest = 'title = "Half"\nedit = ["src/lib.rs"]\n[rust.points]\nhalves = 100\n'
+    (rust / "assignment.toml").write_text(manifest)
+    wrong = shutil.copytree(rust, rust.parents[1] / "other" / "b1")
+    (wrong / "src/lib.rs").write_text(LIB_RS.replace("n / 2", "n * 2"))
+    os.utime(wrong / "src/lib.rs", (1, 1))
+    assert grading.grade(read_assignment(rust)).full
+    assert grading.grade(read_assignment(wrong)).points == 0
 
 
 @pytest.mark.full

@@ -1,17 +1,24 @@
 """Build a cargo package once, then run each of its tests in a process of its own.
 
-A test that hangs, overflows its stack or aborts thus costs its own points and no others. What is
-built goes to a folder of the cache that all assignments share, so that grading leaves nothing
-behind in the learner's folder but Cargo.lock.
+A test that hangs, overflows its stack or aborts thus costs its own points and no others. Crates are
+built in a folder of the cache that all assignments share, so that they are built once and grading
+leaves nothing behind in the learner's folder but Cargo.lock.
+
+The package itself is built anew each time: two copies of it, say of two students, are one and the
+same for cargo, which only compares the times of files.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from airust.lessons.grading.assignment import Tests
 from airust.rust.cache import cache_folder
@@ -35,8 +42,10 @@ class Package:
     errors: tuple[Diagnostic, ...] = ()
 
 
-def build(folder: Path, *, release: bool, on_line: Callable[[str], None] | None = None) -> Package:
-    """Build a package and its tests.
+def build(
+    folder: Path, out: Path, *, release: bool, on_line: Callable[[str], None] | None = None
+) -> Package:
+    """Build a package and its tests, and put the executables into ``out``.
 
     ``on_line`` is told what cargo does ("Compiling rand v0.9.2").
 
@@ -44,10 +53,8 @@ def build(folder: Path, *, release: bool, on_line: Callable[[str], None] | None 
         NoToolchainError: there is no cargo.
         UserError: cargo did not come as far as the compiler.
     """
-    toolchain = find_toolchain(cargo=True)
-    command = [str(toolchain.cargo), "test", "--test", "grade", "--no-run"]
-    command += ["--message-format", "json-diagnostic-rendered-ansi"]
-    command += ["--release"] if release else []
+    cargo = str(find_toolchain(cargo=True).cargo)
+    profile = ["--release"] if release else []
     env = {
         "CARGO_TARGET_DIR": str(cache_folder("grades")),
         "CARGO_TERM_PROGRESS_WHEN": "never",
@@ -55,10 +62,17 @@ def build(folder: Path, *, release: bool, on_line: Callable[[str], None] | None 
         "CARGO_INCREMENTAL": "0",
         "CARGO_PROFILE_DEV_DEBUG": "false",  # panics name their lines without it
     }
-    done = run_process(
-        command, cwd=folder, env=env, timeout_s=BUILD_TIMEOUT_S,
-        max_output_bytes=BUILD_OUTPUT_BYTES, on_text=_line_reader(on_line) if on_line else None,
-    )  # fmt: skip
+    command = [cargo, "test", "--test", "grade", "--no-run", *profile]
+    command += ["--message-format", "json-diagnostic-rendered-ansi"]
+    with FileLock(cache_folder("locks") / "grades.lock"):
+        clean = [cargo, "clean", "--package", _package_name(folder), *profile]
+        run_process(clean, cwd=folder, env=env, timeout_s=BUILD_TIMEOUT_S)
+        done = run_process(
+            command, cwd=folder, env=env, timeout_s=BUILD_TIMEOUT_S,
+            max_output_bytes=BUILD_OUTPUT_BYTES,
+            on_text=_line_reader(on_line) if on_line else None,
+        )  # fmt: skip
+        built = {kind: Path(shutil.copy2(path, out)) for kind, path in _executables(done.stdout)}
     if done.timed_out or done.truncated:
         raise UserError(f"cargo was stopped: it ran longer than {BUILD_TIMEOUT_S:g} s.")
     errors = tuple(d for d in parse_diagnostics(done.stdout.splitlines()) if d.is_error)
@@ -67,8 +81,17 @@ def build(folder: Path, *, release: bool, on_line: Callable[[str], None] | None 
         raise UserError(f"cargo cannot build '{folder}': {said[-600:]}")
     if done.exit_code:
         return Package(None, None, errors)
-    built = dict(_executables(done.stdout))
     return Package(built.get("test"), built.get("bin"))
+
+
+def _package_name(folder: Path) -> str:
+    try:
+        manifest = tomllib.loads((folder / "Cargo.toml").read_text("utf-8"))
+        return str(manifest["package"]["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"cargo cannot build '{folder}': its Cargo.toml names no package."
+        ) from error
 
 
 def run_test(package: Package, name: str, tests: Tests, folder: Path) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from airust.lessons.grading import cargo_tests, python_tests
 from airust.lessons.grading.assignment import FULL, Assignment
@@ -59,18 +61,19 @@ def grade(assignment: Assignment, on_step: Callable[[str], None] | None = None) 
     """
     tell = on_step or (lambda what: None)
     program, errors, checks = None, tuple[Diagnostic, ...](), list[Check]()
-    if assignment.rust is not None:
-        tell("building")
-        package = cargo_tests.build(
-            assignment.folder, release=assignment.rust.release, on_line=tell
-        )
-        program, errors = package.program, package.errors
-        checks += _rust_checks(assignment, package, tell)
-    if (tests := assignment.python) is not None:
-        for name, worth in tests.points.items():
-            tell(name)
-            reason = python_tests.run_test(name, tests, assignment.folder, program)
-            checks.append(Check(name, worth, reason))
+    with tempfile.TemporaryDirectory(prefix="airust-grade-", ignore_cleanup_errors=True) as out:
+        if assignment.rust is not None:
+            tell("building")
+            package = cargo_tests.build(
+                assignment.folder, Path(out), release=assignment.rust.release, on_line=tell
+            )
+            program, errors = package.program, package.errors
+            checks += _rust_checks(assignment, package, tell)
+        if (tests := assignment.python) is not None:
+            for name, worth in tests.points.items():
+                tell(name)
+                reason = python_tests.run_test(name, tests, assignment.folder, program)
+                checks.append(Check(name, worth, reason))
     return Grade(assignment, tuple(checks), errors)
 
 
