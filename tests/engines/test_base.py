@@ -36,6 +36,7 @@ class Counting(Engine):
         token_ids=True, logprobs=True, ignore_eos=True
     )
     requests: int = 0
+    tokens: int = 0  # asked for
     refuses: Sequence[int] = ()  # last tokens that it cannot go on from
     with_ids = True
 
@@ -46,6 +47,7 @@ class Counting(Engine):
     def submit(self, request: Request, on_event: EventCallback) -> Handle:
         self.check(request)
         self.requests += 1
+        self.tokens += request.params.max_tokens
         last = (request.token_ids or (0,))[-1]
         if last in self.refuses:
             raise UnsupportedError("I cannot go on from this.")
@@ -79,7 +81,14 @@ def test_score_of_what_it_would_say_takes_one_request() -> None:
 def test_score_starts_anew_behind_a_divergence() -> None:
     engine = Counting()
     assert scores(engine, [6, 17, 18, 3, 4]) == [-0.1, -3.0, -0.1, None, -0.1]
-    assert engine.requests == 3
+    assert engine.requests == 4
+
+
+def test_score_of_what_it_would_never_say_takes_a_token_a_place() -> None:
+    engine = Counting()
+    scores(engine, [90 - 7 * place for place in range(10)])
+    assert engine.requests == 10
+    assert engine.tokens == 10 + 9  # at first it is asked for all
 
 
 def test_score_skips_what_it_cannot_go_on_from() -> None:
