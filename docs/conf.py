@@ -7,9 +7,13 @@ executed.
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
+
+HERE = Path(__file__).parent
+KATEX = HERE.parent / "airust" / "ui" / "vendor" / "katex"
 
 project = "airust"
 author = "airust contributors"
@@ -39,6 +43,11 @@ myst_heading_anchors = 4
 html_theme = "sphinx_book_theme"
 html_title = "airust"
 html_extra_path = ["site"]  # the way from / to the first page
+html_static_path = ["../airust/ui/vendor/katex"]
+html_css_files = ["katex.min.css"]
+# Formulas without a network: where Sphinx would load MathJax it loads the chat page's KaTeX.
+mathjax_path = "formulas.js"
+mathjax_options = {"defer": "defer"}
 html_theme_options = {
     "show_toc_level": 2,
     "home_page_in_toc": True,
@@ -62,7 +71,20 @@ def link_pages_in_outputs(app: Sphinx, doctree: nodes.document, name: str) -> No
             block.children = [nodes.Text(text)]
 
 
+def write_formulas(app: Sphinx, error: Exception | None) -> None:
+    """KaTeX and its call as one classic script, which works on pages that are opened as files."""
+    module = (KATEX / "katex.mjs").read_text("utf-8")
+    exports = re.compile(r"\bexport\s*\{[^}]*\b(\w+) as default\b[^}]*\};?")
+    library, count = exports.subn(r"window.katex = \1;", module)
+    if count != 1:
+        raise ValueError(f"{KATEX} exports nothing as default.")
+    call = (HERE / "formulas.js").read_text("utf-8")
+    script = app.outdir / "_static" / "formulas.js"
+    script.write_text(f"(() => {{{library}}})();\n{call}", "utf-8")
+
+
 def setup(app: Sphinx) -> None:
     """What Sphinx calls when it has read this file."""
+    app.connect("build-finished", write_formulas)
     app.connect("doctree-read", color_rust_cells)
     app.connect("doctree-resolved", link_pages_in_outputs)
