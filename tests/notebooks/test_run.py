@@ -60,7 +60,7 @@ def run_nbval(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
             *(sys.executable, "-m", "pytest", "-c", "pytest.ini", "-qx", "-p", "no:cacheprovider"),
             *("--nbval", "--nbval-current-env"),
             *("--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))),
-            *("--nbval-cell-timeout", str(NOTEBOOK_TIMEOUT_S)),
+            *("--nbval-cell-timeout", str(NOTEBOOK_TIMEOUT_S * CI_SLOWER // 2)),
             str(path),
         ],
         cwd=folder,
