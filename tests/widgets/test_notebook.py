@@ -78,6 +78,7 @@ def test_chat(open_notebook: Open):
         "[m.content for m in panel.messages], len(panel.tokens), list(panel.race('a b').agreed)",
         "import time\nfor _ in range(600):\n    time.sleep(0.1)\n    print(len(panel.messages))\n"
         "    if len(panel.messages) > 4: break",
+        "for _ in range(600):\n    if panel._tunnel.open_exchanges: break\n    time.sleep(0.1)\n"
         "panel._tunnel.open_exchanges, panel.close(), engine.stats().running",
     )
     output = notebook.run(0)
@@ -107,6 +108,7 @@ def test_chat(open_notebook: Open):
     notebook.open()
     output = notebook.cell(0).locator(".jp-Cell-outputArea")
     output.get_by_text("in the meantime").first.wait_for()
+    composer(output).wait_for()  # the panel itself, no still of it
     # One socket: the page that left has said so.
     assert "(1, None, 0)" in notebook.run(4).inner_text()
 
