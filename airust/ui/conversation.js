@@ -345,6 +345,7 @@ export class Conversation {
     const { app, id } = this;
     await app.attempt(async () => {
       const head = this.head;
+      clearTimeout(this.contextTimer); // it would ask about what is gone
       const gone = await app.client.delete(`/v1/sessions/${id}/messages/${message.id}`);
       await this.reload();
       app.toast(app.t("messageDeleted"), () =>

@@ -59,6 +59,7 @@ export class Sessions {
       const saved = await app.client.get(`/v1/sessions/${id}/export?format=json`);
       const title = this.list.find((session) => session.id === id)?.title ?? "";
       const wasOpen = app.conversation.id === id; // soon every tab is told that it is gone
+      if (wasOpen) clearTimeout(app.conversation.contextTimer); // it would ask about what is gone
       await app.client.delete(`/v1/sessions/${id}`);
       const place = this.list.findIndex((session) => session.id === id);
       this.list = this.list.filter((session) => session.id !== id);

@@ -128,8 +128,8 @@ class Panel:
 
     def _heard(self, message: Any) -> None:
         url = message.location.get("url", "")
-        # Chromium notes the 404 of what was asked about a chat while it was being deleted.
-        gone = "status of 404" in message.text and "/v1/sessions/" in url
+        # Chromium notes the 404 of a context asked for while its message was being deleted.
+        gone = "status of 404" in message.text and "/context?" in url
         if message.type == "error" and not gone:
             self.problems.append(f"{message.text} {url}")
 

@@ -8,7 +8,7 @@ model that does not fit into the caches may be better off without.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
@@ -28,26 +28,25 @@ def in_parts(forward: Callable[[Step], Tensor], step: Step, parts: int) -> Tenso
     Args:
         forward: gives the logits of a part; it is called in several threads.
     """
-    first, *others = step.split(parts)
-    waiting = [_threads(parts - 1).submit(_alone, forward, part) for part in others]
-    try:
-        logits = forward(first)
-    finally:
-        wait(waiting)  # also where it failed: the parts write into one cache
-    return torch.cat([logits, *(part.result() for part in waiting)])
+    return torch.cat(_at_once(forward, step.split(parts), parts))
 
 
 def share(work: Callable[[slice], None], rows: int, threads: int) -> None:
     """Do work on so many rows, in about equal parts at the same time."""
     size = -(-rows // threads)
-    first, *others = (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+    parts = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+    _at_once(work, parts, threads)
+
+
+def _at_once(work: Callable[[T], R], parts: Sequence[T], threads: int) -> list[R]:
+    """What work gives for each part; the first one is done by the thread that asks."""
+    first, *others = parts
     waiting = [_threads(threads - 1).submit(_alone, work, part) for part in others]
     try:
-        work(first)
+        found = work(first)
     finally:
-        wait(waiting)
-    for part in waiting:
-        part.result()
+        wait(waiting)  # also where it failed: the parts write into one cache
+    return [found, *(part.result() for part in waiting)]
 
 
 @torch.inference_mode()
