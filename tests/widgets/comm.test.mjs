@@ -1,11 +1,26 @@
 // The notebook's transport against a channel that the test plays. Run by test_comm.py.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { afterEach, test } from "node:test";
+import { Client } from "../../airust/ui/client.js";
 
 globalThis.addEventListener ??= () => {};
 globalThis.removeEventListener ??= () => {};
 const { commTransport } = await import("../../airust/ui/transport/comm.js");
+
+const opened = [];
+
+function transportOver(line) {
+  opened.push(commTransport(line));
+  return opened.at(-1);
+}
+
+afterEach(() => opened.splice(0).forEach((transport) => transport.close()));
+
+/** Until something is true, or ever. */
+async function until(check) {
+  while (!check()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
 
 function channel() {
   const sent = [];
@@ -28,7 +43,7 @@ const view = (text) => new DataView(new TextEncoder().encode(text).buffer);
 
 test("a request travels and its pieces become JSON", async () => {
   const line = channel();
-  const transport = commTransport(line);
+  const transport = transportOver(line);
   const answer = transport.fetch("/v1/sessions", { method: "POST", body: { title: "水" } });
   const [{ id, ...sent }] = line.sent;
   assert.deepEqual(sent, {
@@ -48,7 +63,7 @@ test("a request travels and its pieces become JSON", async () => {
 
 test("an empty answer and a text", async () => {
   const line = channel();
-  const transport = commTransport(line);
+  const transport = transportOver(line);
   const empty = transport.fetch("/v1/sessions/1", { method: "DELETE" });
   const text = transport.fetch("/v1/sessions/1/export");
   const [first, second] = line.sent.map((message) => message.id);
@@ -67,14 +82,15 @@ test("an empty answer and a text", async () => {
 
 test("a broken answer is an error", async () => {
   const line = channel();
-  const answer = commTransport(line).fetch("/x");
+  const answer = transportOver(line).fetch("/x");
   line.hear([{ kind: "failed", id: line.sent[0].id, message: "no" }]);
   await assert.rejects(answer, /no/);
 });
 
-test("a socket opens, talks and closes once", () => {
+test("a socket opens, talks and closes once", async () => {
   const line = channel();
-  const socket = commTransport(line).open();
+  const transport = transportOver(line);
+  const socket = transport.open();
   const told = [];
   socket.onopen = () => told.push("open");
   socket.onmessage = (text) => told.push(text);
@@ -86,12 +102,31 @@ test("a socket opens, talks and closes once", () => {
   line.hear([{ kind: "text", id: "another view's", text: "not mine" }]);
   line.hear([{ kind: "closed", id, code: 1001, reason: "" }]);
   line.hear([{ kind: "closed", id, code: 1001, reason: "" }]);
+  const last = transport.fetch("/x");
+  line.hear([{ kind: "failed", id: line.sent.at(-1).id, message: "" }]);
+  await assert.rejects(last); // what came before it has been heard
   assert.deepEqual(told, ["open", "ho", 1001]);
+});
+
+test("whoever asked knows the first answer before the next event of its batch is heard", async () => {
+  const line = channel();
+  const told = [];
+  const client = new Client(transportOver(line), { onEvent: (event) => told.push(event.type) });
+  client.connect();
+  const { id } = line.sent[0];
+  line.hear([{ kind: "opened", id }]);
+  await until(() => client.isOpen);
+  client.ask({ type: "response.create" }).then(() => told.push("the asker knows"));
+  const { event_id } = JSON.parse(line.sent[1].text);
+  const events = [{ type: "response.created", event_id }, { type: "response.failed" }];
+  line.hear(events.map((event) => ({ kind: "text", id, text: JSON.stringify(event) })));
+  await until(() => told.length === 3);
+  assert.deepEqual(told, ["response.created", "the asker knows", "response.failed"]);
 });
 
 test("a kernel that is gone closes everything; leaving tells the kernel", async () => {
   const line = channel();
-  const transport = commTransport(line);
+  const transport = transportOver(line);
   const codes = [];
   transport.open().onclose = ({ code }) => codes.push(code);
   const answer = transport.fetch("/x");
@@ -105,7 +140,7 @@ test("a kernel that is gone closes everything; leaving tells the kernel", async 
 
 test("two views have different names", () => {
   const line = channel();
-  commTransport(line).open();
-  commTransport(line).open();
+  transportOver(line).open();
+  transportOver(line).open();
   assert.notEqual(line.sent[0].id, line.sent[1].id);
 });
