@@ -84,8 +84,11 @@ class Limiter:
             callers.append((f"key:{key}", self._settings.per_key))
         return callers
 
-    async def admit(self, meters: list[Meter]) -> dict[str, str]:
+    async def admit(self, meters: list[Meter], spends: bool = True) -> dict[str, str]:
         """Count a request; the headers that tell what is left.
+
+        Args:
+            spends: it may cost tokens, so there must be some left.
 
         Raises:
             ApiError: a limit is reached.
@@ -102,7 +105,7 @@ class Limiter:
                     f"x-ratelimit-remaining-{meter.kind}": str(left),
                     f"x-ratelimit-reset-{meter.kind}": duration(wait_s),
                 }
-            if not passed:
+            if not passed and (spends or meter.kind == "requests"):
                 raise _reached(f"{meter.item.amount} {meter.kind} a minute", headers, wait_s)
         return headers
 

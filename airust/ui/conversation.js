@@ -61,7 +61,8 @@ export class Conversation {
 
   /** The answer that is coming in on the branch shown. */
   get live() {
-    return this.path.at(-1)?.live ?? null;
+    const live = this.path.at(-1)?.live;
+    return live && !live.ended ? live : null;
   }
 
   get isBusy() {

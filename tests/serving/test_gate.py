@@ -199,6 +199,10 @@ def test_tokens_a_minute_are_charged_when_the_answer_ends(dummy: DummyEngine, se
         third = await infer(app)
         assert third.status_code == 429
         assert third.headers["x-ratelimit-limit-tokens"] == "6"
+        for path in ("/v1/models", "/v1/sessions"):  # what costs no tokens passes
+            assert (await get(app, path)).status_code == 200
+        async with client_of(app) as client:
+            assert (await client.post("/v1/sessions", json={})).status_code == 201
 
     run(dummy, changed, steps)
 

@@ -189,3 +189,31 @@ def test_refusals_keep_what_was_typed(panel: Panel, served: Served):
     alert.get_by_role("button", name="Dismiss").click()
     expect(alert).to_have_count(0)
     panel.problems.clear()
+
+
+def test_a_limit_is_told_and_what_was_typed_stays(panels: NewPanel, tmp_path: Path):
+    settings = {
+        "AIRUST_SESSIONS__DATABASE_URL": f"sqlite:///{tmp_path / 'a.db'}",
+        "AIRUST_LIMITS__PER_IP__TOKENS_PER_MINUTE": "12",
+    }
+    server = ServerProcess("--engine", "dummy", "--port", "0", cwd=tmp_path, environment=settings)
+    try:
+        panel = panels()
+        panel.url = server.url
+        panel.page.goto(server.url)
+        panel.until_loaded()
+        alert = panel.page.get_by_role("alert")
+        for number in range(10):
+            panel.type(f"question {number}")
+            expect(alert.or_(panel.answers.nth(number))).to_be_visible()
+            if alert.is_visible():
+                break
+            panel.rest()
+        expect(alert).to_contain_text("A limit is reached.")
+        expect(alert).to_contain_text("12 tokens")
+        expect(panel.field).to_have_value(f"question {number}")
+        panel.page.goto("about:blank")
+    finally:
+        server.stop()
+    panel.problems.clear()
+    panel.requests.clear()

@@ -17,6 +17,7 @@ from airust.types import AirustError
 
 OPEN = PROBES | {"/openapi.json", "/"}
 ANSWERS = ("POST", "PUT", "PATCH")  # methods that count as answers at the same time
+CONVERSATIONS = "/v1/sessions"
 
 
 def _is_open(path: str) -> bool:
@@ -58,7 +59,9 @@ class Gate:
                 service.check_open()
                 caller = await self._identify(scope)
                 meters = service.limiter.meters(caller.key_id, caller.address)
-                headers = await service.limiter.admit(meters)
+                # Who has used up the tokens can still read and sort the conversations.
+                spends = scope["method"] == "POST" and not scope["path"].startswith(CONVERSATIONS)
+                headers = await service.limiter.admit(meters, spends)
                 scope["airust.spend"] = partial(service.limiter.charge, meters)
                 if scope["method"] in ANSWERS:
                     stack.enter_context(service.limiter.running(caller.key_id, caller.address))
