@@ -190,3 +190,19 @@ def test_an_answer_is_whole_when_one_comes_back_after_its_end(panel: Panel, serv
     eventually(lambda: len(served.messages(session["id"])) == 2, "it never ended")
     row(panel, "one two").get_by_role("button").first.click()
     expect(panel.answers.last.locator(".markdown")).to_have_text("one two three four five")
+
+
+def test_two_questions_before_the_page_is_ready_make_one_chat(panels: NewPanel, served: Served):
+    panel, held = panels(), []
+    panel.page.route("**/v1/models", lambda route: held.append(route))
+    panel.page.goto(panel.url)
+    panel.type("the first")
+    expect(panel.field).to_have_value("")
+    panel.type("the second")
+    while not held:
+        panel.page.wait_for_timeout(20)
+    held[0].continue_()
+    expect(panel.answers).to_have_count(1)
+    panel.rest()
+    expect(panel.field).to_have_value("the second")  # as while an answer comes in
+    assert len(served.call("GET", "/v1/sessions")["data"]) == 1

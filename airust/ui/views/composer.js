@@ -8,6 +8,7 @@ export function Composer({ app }) {
   const draft = () => `draft.${conversation.id ?? "new"}`;
   const [text, setText] = useState(() => app.prefs.get(draft(), ""));
   const field = useRef();
+  const isWaiting = useRef(false); // for what is being loaded, to ask then
   const write = (value) => {
     setText(value);
     app.prefs.set(draft(), value);
@@ -25,9 +26,11 @@ export function Composer({ app }) {
 
   const send = async () => {
     const question = text.trim();
-    if (!question || conversation.isBusy) return;
+    if (!question || conversation.isBusy || isWaiting.current) return;
     setText("");
+    isWaiting.current = true;
     await app.loading; // it belongs to the conversation that is just being opened
+    isWaiting.current = false;
     const { visit } = conversation;
     const from = draft();
     const accepted = await conversation.ask(question);
