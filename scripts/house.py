@@ -20,6 +20,7 @@ GREY, BLUE, SKY, GREEN, ORANGE, PURPLE, RED = (
 FLOORS: tuple[tuple[tuple[str, str, str], ...], ...] = (
     (("types", "messages, requests, events, errors", GREY),),
     (
+        ("files", "written whole", GREY),
         ("settings", "TOML, environment, command line", GREY),
         ("corpus", "facts, curriculum, exam", GREY),
     ),
@@ -49,11 +50,11 @@ VISITORS = (
     ("your own text", "gpt"),
 )
 ALT = (
-    "The parts of airust as a house. Ground: types, then settings and corpus. Above them gpt, the "
-    "model; then engines and the chat front end ui; then serving, bench and rust; then widgets and "
-    "watch; then lessons; under the roof the command line, cli. Each floor imports from floors "
-    "below it only. From the left a terminal enters at cli, a notebook at lessons, a browser or an "
-    "OpenAI client at serving, model files at engines, and text to train on at gpt."
+    "The parts of airust as a house. Ground: types, then files, settings and corpus. Above them "
+    "gpt, the model; then engines and the chat front end ui; then serving, bench and rust; then "
+    "widgets and watch; then lessons; under the roof the command line, cli. Each floor imports "
+    "from floors below it only. From the left a terminal enters at cli, a notebook at lessons, a "
+    "browser or an OpenAI client at serving, model files at engines, and text to train on at gpt."
 )
 
 WIDTH, FLOOR, GAP = 960, 62, 8

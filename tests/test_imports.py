@@ -1,9 +1,9 @@
 """Imports run one way, and importing airust does nothing.
 
-types < settings, corpus < gpt < engines, ui < serving, bench, rust < widgets, watch < lessons
-< cli; what ``airust`` itself hands on lazily may come from any of them. Every import is looked at:
-lazy ones inside functions, those under TYPE_CHECKING, and dotted names in strings (an engine's
-entry in the registry, a module given to ``python -m``).
+types < files, settings, corpus < gpt < engines, ui < serving, bench, rust < widgets, watch
+< lessons < cli; what ``airust`` itself hands on lazily may come from any of them. Every import is
+looked at: lazy ones inside functions, those under TYPE_CHECKING, and dotted names in strings (an
+engine's entry in the registry, a module given to ``python -m``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "airust"
 LEVELS = (
     ("",),  # airust/__init__.py
     ("types",),
-    ("settings", "corpus"),
+    ("files", "settings", "corpus"),
     ("gpt",),
     ("engines", "ui"),
     ("serving", "bench", "rust"),

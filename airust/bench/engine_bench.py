@@ -51,7 +51,7 @@ from airust.bench.tuning import (
     with_threads,
 )
 from airust.bench.workload import make_workload
-from airust.gpt.checkpoint import write_text
+from airust.files import write_text
 from airust.gpt.tokenizer import Tokenizer
 
 MB = 1_000_000

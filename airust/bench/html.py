@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from airust.gpt.checkpoint import write_atomic
+from airust.files import write_atomic
 
 TEMPLATES = Path(__file__).parent / "templates"
 

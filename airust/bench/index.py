@@ -12,7 +12,7 @@ from typing import Any
 from airust.bench.html import page
 from airust.bench.kinds import MEASUREMENTS
 from airust.bench.run_folder import RESULTS_FILE, SUMMARY_FILE
-from airust.gpt.checkpoint import write_text
+from airust.files import write_text
 
 TITLES = {"engines": "engines compared", "serve": "serving under load", "train": "training"}
 

@@ -33,7 +33,7 @@ from airust.bench.serve_bench import ServeBench
 from airust.bench.serve_plan import ServePlan
 from airust.bench.train_bench import TrainBench
 from airust.bench.train_plan import TrainPlan
-from airust.gpt.checkpoint import write_json, write_text
+from airust.files import write_json, write_text
 from airust.types import UserError
 
 PROGRESS_FILE = ".progress"

@@ -26,7 +26,7 @@ from airust.bench.notebook import NotebookFailure, run_notebook
 from airust.bench.pace import Status
 from airust.bench.progress import watched
 from airust.bench.run_folder import RAW_FILE, RESULTS_FILE, SCRATCH, SUMMARY_FILE
-from airust.gpt.checkpoint import write_json, write_text
+from airust.files import write_json, write_text
 from airust.types import AirustError, UserError
 
 

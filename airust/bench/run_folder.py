@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from airust.bench import host
 from airust.bench.journal import Journal
-from airust.gpt.checkpoint import write_json, write_text
+from airust.files import write_json, write_text
 from airust.types import UserError
 
 RAW_FILE, RESULTS_FILE, SUMMARY_FILE = "raw.jsonl", "results.json", "summary.md"

@@ -41,7 +41,7 @@ from airust.bench.serve_tables import summary_page
 from airust.bench.serve_traffic import Session, Turn, make_sessions, sha256, to_json
 from airust.bench.verify import Check, Reference, check_answer
 from airust.bench.workload import Prompt
-from airust.gpt.checkpoint import write_text
+from airust.files import write_text
 from airust.gpt.tokenizer import Tokenizer
 
 ANSWERS_FILE = "answers.json"

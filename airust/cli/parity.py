@@ -32,7 +32,7 @@ def run(
     from rich.console import Console
 
     from airust.engines.parity import run_parity
-    from airust.gpt.checkpoint import write_json
+    from airust.files import write_json
 
     with Console(stderr=True, markup=False).status("Loading ...") as status:
         report = run_parity(

@@ -47,8 +47,8 @@ def run(
     Sources that do not answer are named in the report. A second run on the same day writes that
     day's report anew and forgets nothing of it.
     """
+    from airust.files import write_text
     from airust.watch.answers import utc_today
-    from airust.watch.files import write_whole
     from airust.watch.known import read_known, write_known
     from airust.watch.report import write_report
     from airust.watch.table import split_document, update_table
@@ -64,7 +64,7 @@ def run(
     outcome = _ask(watchlist, known, today, _kinds(only, offline))
     report = out / f"{today}.md"
     # known.json last: whatever stops this, the next run finds the same news again.
-    write_whole(report, write_report(watchlist, outcome, today))
+    write_text(report, write_report(watchlist, outcome, today))
     if table is not None:
         update_table(table, watchlist.topics, outcome.known)
     write_known(out / "known.json", outcome.known)

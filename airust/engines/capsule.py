@@ -16,7 +16,7 @@ from typing import Any
 
 from airust import __version__
 from airust.engines.worker import first_line
-from airust.gpt.checkpoint import write_text
+from airust.files import write_text
 from airust.types import (
     FinishReason,
     Message,

@@ -7,10 +7,8 @@ and renamed, so that a crash never leaves half a file under the real one.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from airust.files import write_atomic, write_json, write_text
 from airust.gpt.config import GPTConfig
 from airust.gpt.fused import fuse, unfuse
 from airust.gpt.hf_config import config_from_hf, hf_config
@@ -25,39 +24,6 @@ from airust.gpt.model import GPT
 from airust.gpt.rope import rotary_table
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import UserError
-
-
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary path beside ``path``, then rename it into place.
-
-    Raises:
-        UserError: the folder cannot be written or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # two may write at once
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"Cannot write '{path}': {reason}.") from error
-    finally:
-        with contextlib.suppress(OSError):  # the folder is unreadable; the error above says so
-            temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 atomically.
-
-    Raises:
-        UserError: as ``write_atomic``.
-    """
-    write_atomic(path, lambda p: p.write_text(text, "utf-8"))
-
-
-def write_json(path: Path, values: object) -> None:
-    """Write indented UTF-8 JSON atomically."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def hf_name(name: str) -> str:
@@ -79,9 +45,14 @@ def save_model(
     }
     if model.config.fused:
         tensors = fuse(model.config, tensors)
-    write_atomic(
-        folder / "model.safetensors", lambda p: save_file(tensors, p, metadata={"format": "pt"})
-    )
+
+    def write(path: Path) -> None:
+        try:
+            save_file(tensors, path, metadata={"format": "pt"})
+        except SafetensorError as error:  # what it says of a full disk
+            raise OSError(str(error)) from error
+
+    write_atomic(folder / "model.safetensors", write)
     eos_ids = list(tokenizer.eos_ids)
     settings = hf_config(model.config, eos_ids)
     settings["torch_dtype"] = settings["dtype"] = str(dtype).removeprefix("torch.")

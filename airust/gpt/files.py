@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from airust.gpt.checkpoint import write_atomic
+from airust.files import write_atomic
 from airust.gpt.data import TokenDocument, chat_document, text_document
 from airust.gpt.tokenizer import Tokenizer
 from airust.types import Message, UserError

@@ -29,13 +29,13 @@ from gguf import (
     quantize,
 )
 
+from airust.files import write_atomic
 from airust.gpt.checkpoint import (
     hf_name,
     load_model,
     model_from_tensors,
     read_config,
     weight_files,
-    write_atomic,
 )
 from airust.gpt.config import GPTConfig
 from airust.gpt.fingerprint import file_sha256

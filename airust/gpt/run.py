@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from airust.corpus.curriculum import Corpus
-from airust.gpt.checkpoint import load_model, save_model, write_json
+from airust.files import write_json
+from airust.gpt.checkpoint import load_model, save_model
 from airust.gpt.data import Batch, PackedSource, Source, StagedSource, StreamSource, corpus_source
 from airust.gpt.distributed import Place
 from airust.gpt.evaluate import evaluate

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from airust.gpt.checkpoint import write_atomic
+from airust.files import write_atomic
 from airust.gpt.data import IGNORE, Batch, Source
 from airust.gpt.distributed import Place
 from airust.gpt.loss import NextTokenLoss

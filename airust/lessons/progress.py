@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from airust.files import write_json
 from airust.lessons.stations import needs
+from airust.types import UserError
 
 LESSON = re.compile(r"nb\d\d|r\d")
 FOLDER = Path(__file__).parent
@@ -100,13 +102,9 @@ def _load() -> tuple[frozenset[str], dict[str, int]]:
 
 
 def _save(done: frozenset[str], best: Mapping[str, int]) -> None:
-    path = progress_file()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     stored = {"passed": sorted(done), "points": dict(sorted(best.items()))}
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(stored, indent=2) + "\n", "utf-8")
-        temporary.replace(path)
+    with contextlib.suppress(UserError):  # without it the check itself is as good
+        write_json(progress_file(), stored)
 
 
 @dataclass(frozen=True, slots=True)

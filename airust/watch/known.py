@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from airust.files import write_text
 from airust.types import UserError
 from airust.watch.answers import Answer, Entry
-from airust.watch.files import write_whole
 
 FORMAT = 1
 
@@ -78,7 +78,7 @@ def write_known(path: Path, known: Mapping[str, Record]) -> None:
     """Keep all records, sorted, so that a version control system shows what changed."""
     topics = {key: asdict(record) for key, record in sorted(known.items())}
     text = json.dumps({"format": FORMAT, "topics": topics}, indent=1, ensure_ascii=False)
-    write_whole(path, text + "\n")
+    write_text(path, text + "\n")
 
 
 def _record(values: Mapping[str, Any]) -> Record:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from airust.files import write_text
 from airust.types import UserError
-from airust.watch.files import write_whole
 from airust.watch.known import Record
 from airust.watch.report import name_in_words
 from airust.watch.topics import Topic
@@ -37,7 +37,7 @@ def update_table(path: Path, topics: Sequence[Topic], known: Mapping[str, Record
         UserError: as ``split_document``, or the file cannot be written.
     """
     head, tail = split_document(path)
-    write_whole(path, "\n".join([head, *version_table(topics, known), tail]))
+    write_text(path, "\n".join([head, *version_table(topics, known), tail]))
 
 
 def version_table(topics: Sequence[Topic], known: Mapping[str, Record]) -> Iterator[str]:

@@ -15,14 +15,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from airust.files import write_json
 from airust.gpt.checkpoint import (
     config_from_hf,
     load_model,
     read_config,
     save_model,
     weight_files,
-    write_atomic,
-    write_json,
 )
 from airust.gpt.config import GPTConfig
 from airust.gpt.model import GPT
@@ -291,20 +290,6 @@ def test_config_defaults_are_those_of_the_family() -> None:
     del values["head_dim"], values["num_key_value_heads"]
     config = config_from_hf(values)
     assert (config.head_dim, config.kv_heads) == (12, 4)
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "notes.json"
-    write_json(path, {"kept": True})
-
-    def crash(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match="No space left on device"):
-        write_atomic(path, crash)
-    assert json.loads(path.read_text()) == {"kept": True}
-    assert [p.name for p in tmp_path.iterdir()] == ["notes.json"]
 
 
 def test_an_unwritable_place(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -36,7 +36,7 @@ def run(
     """
     from airust.engines.capsule import load_capsule
     from airust.engines.replay import check_model, replay
-    from airust.gpt.checkpoint import write_json
+    from airust.files import write_json
 
     loaded = load_capsule(capsule)
     spec = engine or loaded.recording.engine

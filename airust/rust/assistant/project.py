@@ -10,10 +10,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from airust.files import write_atomic
 from airust.rust.cell import modules_of
 from airust.rust.diagnostics import Diagnostic, parse_diagnostics
 from airust.rust.process import run_process
@@ -104,14 +106,16 @@ class Project:
         for name in changed:
             path = self.root / name
             shutil.copy2(path, path.with_name(path.name + ".orig"))
-            new = path.with_name(path.name + ".new")
-            new.write_text(files[name], encoding="utf-8", newline="\n")
-            shutil.copymode(path, new)
-            new.replace(path)
+            write_atomic(path, partial(_write_like, path, files[name]))
         return [self.root / name for name in changed]
 
     def _file(self, name: str) -> Path:
         return Path(self._copy.name, "src", name)
+
+
+def _write_like(old: Path, text: str, new: Path) -> None:
+    new.write_text(text, encoding="utf-8", newline="\n")
+    shutil.copymode(old, new)
 
 
 def open_project(path: Path) -> Project:
