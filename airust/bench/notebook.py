@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import os
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ def run_notebook(notebook: Path, executed: Path, values: dict[str, Any]) -> None
             raise UserError(f"Unknown parameter '{name}'; the notebook has: {', '.join(known)}.")
     import papermill
 
+    # It takes lines with comments for unknown parameters; they have been checked above.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
             _literal(notebook),
