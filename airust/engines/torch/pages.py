@@ -20,7 +20,8 @@ def zeros_in_large_pages(shape: Sequence[int]) -> Tensor:
     count = math.prod(shape)
     if not hasattr(mmap, "MADV_HUGEPAGE") or count == 0:
         return torch.zeros(shape)
-    memory = mmap.mmap(-1, count * torch.float32.itemsize)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory, the default, gets small ones
+    memory = mmap.mmap(-1, count * torch.float32.itemsize, flags=flags)
     with contextlib.suppress(OSError):  # a kernel without them
         memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=torch.float32).view(shape)
