@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from airust.bench.run_folder import RESULTS_FILE, SUMMARY_FILE
 from airust.files import write_text
 
 TITLES = {"engines": "engines compared", "serve": "serving under load", "train": "training"}
+NOTEBOOK = "report.ipynb"
+LONGEST = 160  # characters of a beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +25,32 @@ class Line:
     """One report."""
 
     folder: str
-    kind: str
+    title: str
     created: str
     about: str  # the first sentence of its headline, or why there is none
     link: str  # of the page to read
 
 
 def lines(reports: Path) -> Iterator[Line]:
-    """Every folder with a results.json that one of our measurements wrote, the newest first."""
-    for path in sorted(reports.glob(f"*/{RESULTS_FILE}"), reverse=True):
-        try:
-            results = json.loads(path.read_text("utf-8"))
-            kind = MEASUREMENTS[results["kind"]]
-            about = _about(results, kind)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # something else, or of an older schema
-        shown = [n for n in ("report.html", SUMMARY_FILE) if (path.parent / n).is_file()]
-        link = f"{path.parent.name}/{shown[0] if shown else RESULTS_FILE}"
-        created = results["created"].partition("T")[0]
-        yield Line(path.parent.name, TITLES[results["kind"]], created, about, link)
+    """Every folder with a summary or with the results of one of our measurements, newest first."""
+    for folder in sorted((path for path in reports.glob("*") if path.is_dir()), reverse=True):
+        line = _of_measurement(folder) or _of_summary(folder)
+        if line is not None:
+            yield line
+
+
+def _of_measurement(folder: Path) -> Line | None:
+    """A folder with a results.json that one of our measurements wrote."""
+    try:
+        results = json.loads((folder / RESULTS_FILE).read_text("utf-8"))
+        kind = MEASUREMENTS[results["kind"]]
+        about, created = _about(results, kind), results["created"].partition("T")[0]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # something else, or of an older schema
+    shown = [n for n in ("report.html", SUMMARY_FILE) if (folder / n).is_file()]
+    link = f"{folder.name}/{shown[0] if shown else RESULTS_FILE}"
+    title = _question(folder / NOTEBOOK) or TITLES[results["kind"]]
+    return Line(folder.name, title, created, about, link)
 
 
 def _about(results: dict[str, Any], kind: Any) -> str:
@@ -50,6 +60,30 @@ def _about(results: dict[str, Any], kind: Any) -> str:
         return f"Not complete: {results['ended']}"
     first = kind.headline(results).splitlines()[0]
     return str(first).removeprefix("- ")
+
+
+def _question(notebook: Path) -> str:
+    """What a notebook asks: its first heading; nothing where there is none."""
+    try:
+        cells = json.loads(notebook.read_text("utf-8"))["cells"]
+        first = "".join(cells[0]["source"]).splitlines()[0]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return ""
+    return first.removeprefix("# ") if first.startswith("# ") else ""
+
+
+def _of_summary(folder: Path) -> Line | None:
+    """A folder with a summary of another kind: what it says first."""
+    try:
+        head, *parts = (folder / SUMMARY_FILE).read_text("utf-8").split("\n\n")
+    except (OSError, ValueError):
+        return None
+    about = " ".join(parts[0].split()) if parts else ""
+    if len(about) > LONGEST:
+        about = f"{about[:LONGEST].rpartition(' ')[0]} ..."
+    day = re.match(r"\d{4}-\d\d-\d\d", folder.name)
+    created = day[0] if day else ""
+    return Line(folder.name, head.lstrip("# "), created, about, f"{folder.name}/{SUMMARY_FILE}")
 
 
 def write_index(reports: Path) -> None:
@@ -63,7 +97,7 @@ def write_index(reports: Path) -> None:
     found = list(lines(reports))
     head = "| report | what | day | in short |\n| :-- | :-- | :-- | :-- |\n"
     rows = "".join(
-        f"| [{x.folder}]({x.link}) | {x.kind} | {x.created} | {x.about} |\n" for x in found
+        f"| [{x.folder}]({x.link}) | {x.title} | {x.created} | {x.about} |\n" for x in found
     )
     log = (
         "\nWhat was tried, failures too: [LOG.md](LOG.md).\n"
@@ -73,7 +107,7 @@ def write_index(reports: Path) -> None:
     write_text(reports / "README.md", f"# Reports\n\n{head}{rows}{log}")
     cells = "".join(
         f'<tr><td><a href="{html.escape(x.link)}">{html.escape(x.folder)}</a></td>'
-        f"<td>{html.escape(x.kind)}</td><td>{x.created}</td>"
+        f"<td>{html.escape(x.title)}</td><td>{x.created}</td>"
         f"<td>{html.escape(x.about.replace('**', ''))}</td></tr>\n"
         for x in found
     )

@@ -25,6 +25,11 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+RESULTS = {
+    "kind": "train", "complete": True, "created": "2026-01-02T03:04:05", "presets": [],
+}  # fmt: skip
+
+
 def two(folder: Path) -> Path:
     return write(
         folder / "matrix.toml",
@@ -50,12 +55,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any
         calls.append((name, out.name, parameters))
         out.mkdir(parents=True, exist_ok=True)
         (out / "raw.jsonl").touch()
-        results = {
-            "kind": "train",
-            "complete": True,
-            "created": "2026-01-02T03:04:05",
-            "presets": [],
-        }
+        results = RESULTS
         if "second" in out.name:
             (out / "results.json").write_text(json.dumps(results | {"error": "No <luck>."}))
             raise AirustError("No <luck>.")
@@ -156,7 +156,27 @@ def test_folders_that_hold_something_else_are_left_out(tmp_path: Path) -> None:
     for name, text in (("a", "{}"), ("b", "["), ("c", '{"kind": "engines"}')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.json").write_text(text)
+    (tmp_path / "empty").mkdir()
     write_index(tmp_path)
     assert "results.json" not in (tmp_path / "README.md").read_text("utf-8")
     write_index(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_index_tells_what_a_notebook_asks_and_how_a_summary_begins(tmp_path: Path) -> None:
+    made = tmp_path / "2026-01-02-bits"
+    made.mkdir()
+    (made / "results.json").write_text(json.dumps(RESULTS))
+    cells = [{"cell_type": "markdown", "source": ["# What do fewer bits cost?\n", "Much."]}]
+    (made / "report.ipynb").write_text(json.dumps({"cells": cells}))
+    other = tmp_path / "2026-01-03-load"
+    other.mkdir()
+    (other / "summary.md").write_text("# Load\n\nMade by\nanother script.\n\n| a | b |\n")
+    write_index(tmp_path)
+    text = (tmp_path / "README.md").read_text("utf-8")
+    link = "2026-01-03-load/summary.md"
+    bits = "2026-01-02-bits"
+    assert (
+        f"| [2026-01-03-load]({link}) | Load | 2026-01-03 | Made by another script. |\n"
+        f"| [{bits}]({bits}/results.json) | What do fewer bits cost? | 2026-01-02 | "
+    ) in text
