@@ -77,9 +77,10 @@ class Step:
 def plan(works: Sequence[Work], cache: SlotCache) -> tuple[Step, list[int]]:
     """One step for all works, and whose logits it gives: indices into ``works``, row by row."""
     if all(len(work.tokens) == 1 and work.wanted for work in works):
-        columns = np.array([(w.tokens[0], w.start, w.slot) for w in works], dtype=np.int64).T
-        longest = int(columns[1].max()) + 1
-        return _step(columns, cache, len(works), longest), list(range(len(works)))
+        starts = [work.start for work in works]
+        table = [w.tokens[0] for w in works], starts, [w.slot for w in works]
+        columns = np.array(table, dtype=np.int64)
+        return _step(columns, cache, len(works), max(starts) + 1), list(range(len(works)))
     order = sorted(range(len(works)), key=lambda i: len(works[i].tokens) > 1)
     rows: list[tuple[int, int, int]] = []
     pieces: list[Piece] = []
@@ -94,7 +95,7 @@ def plan(works: Sequence[Work], cache: SlotCache) -> tuple[Step, list[int]]:
         rows.extend((token, start + n, slot) for n, token in enumerate(new))
         if wanted:
             asked.append((i, len(rows) - 1))
-    columns = np.array(rows, dtype=np.int64).T
+    columns = np.ascontiguousarray(np.array(rows, dtype=np.int64).T)
     outputs = None
     if len(asked) < len(rows):
         outputs = torch.tensor([row for _, row in asked], dtype=torch.long)
@@ -110,7 +111,7 @@ def _step(
     pieces: tuple[Piece, ...] = (),
     outputs: Tensor | None = None,
 ) -> Step:
-    tokens, positions, slots = torch.from_numpy(np.ascontiguousarray(columns)).unbind(0)
+    tokens, positions, slots = torch.from_numpy(columns).unbind(0)
     angles = positions
     if cache.rotary_starts:
         starts = [cache.rotary_starts.get(slot, 0) for slot in columns[2].tolist()]
