@@ -23,8 +23,9 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -33,12 +34,13 @@ from airust.bench.child import run_worker
 from airust.types import EngineError
 
 if TYPE_CHECKING:
+    from airust.bench.serve_load import Load
     from airust.bench.serve_plan import ServePlan, Server
     from airust.bench.serve_traffic import Session
 
-ROUNDS = 3
-STREAMS = 2  # requests at once
-LEAST_REQUESTS = 40
+ROUNDS = 8
+STREAMS = 1  # requests at once
+REQUESTS = 16  # a client and round
 RUN_TIMEOUT_S, TIMEOUT_S = 300.0, 1800.0
 NEAR = 1.05  # times: what counts as agreement
 FIGURES = ("ttft_p50", "tpot_p50", "e2e_p50", "output_rate")
@@ -59,6 +61,7 @@ def measure_both(plan: ServePlan, server: Server) -> dict[str, Any]:
         "served_as": plan.served_as,
         "threads": plan.used_cores,
         "pool": None,
+        "rounds": ROUNDS,
     }
     found = run_worker(job, TIMEOUT_S)
     if found["error"]:
@@ -73,31 +76,38 @@ def _failed(reason: str) -> dict[str, Any]:
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """The worker's side."""
     from airust.bench.serve_load import Load, Point, warm_up
-    from airust.bench.serve_metrics import Targets, point_values
     from airust.bench.serve_traffic import TrafficSpec, make_sessions
     from airust.bench.serve_worker import opened
     from airust.gpt.tokenizer import Tokenizer
 
-    plan = job["plan"]
-    count = max(LEAST_REQUESTS, plan["requests"])
+    plan, model = job["plan"], Path(job["model"])
     spec = TrafficSpec("fixed", plan["prompt_tokens"], plan["new_tokens"], seed=plan["seed"] + 2)
-    tokenizer = Tokenizer.load(Path(job["model"]))
-    sessions = make_sessions(spec, 1 + 2 * ROUNDS * count, tokenizer, None)
+    tokenizer = Tokenizer.load(model)
+    sessions = make_sessions(spec, 1 + 2 * job["rounds"] * REQUESTS, tokenizer, None)
     rounds = []
     with opened(job) as (engine, _):
         warm_up(engine, sessions[0][0])
-        for number in range(ROUNDS):
-            first = 1 + 2 * number * count
+        for number in range(job["rounds"]):
             own, theirs = (
-                sessions[first : first + count],
-                sessions[first + count : first + 2 * count],
+                sessions[first : first + REQUESTS]
+                for first in (1 + 2 * number * REQUESTS, 1 + (2 * number + 1) * REQUESTS)
             )
             load = Load(engine, own, Point("concurrency", STREAMS), "", plan["stall_s"])
-            requests = [asdict(r) | {"right": r.error is None} for r in load.run().requests]
-            found = point_values(requests, Targets())
-            other = ask(plan["guidellm"], engine.settings, Path(job["model"]), theirs)
-            rounds.append({"ours": {k: found.get(k) for k in FIGURES}, "guidellm": other})
+            sides: dict[str, Callable[[], dict[str, Any]]] = {
+                "ours": partial(_ask_ourselves, load),
+                "guidellm": partial(ask, plan["guidellm"], engine.settings, model, theirs),
+            }
+            names = reversed(sides) if number % 2 else iter(sides)
+            rounds.append({name: sides[name]() for name in names})
     return {"error": None, "rounds": rounds}
+
+
+def _ask_ourselves(load: Load) -> dict[str, Any]:
+    from airust.bench.serve_metrics import Targets, point_values
+
+    requests = [asdict(r) | {"right": r.error is None} for r in load.run().requests]
+    found = point_values(requests, Targets())
+    return {name: found.get(name) for name in FIGURES}
 
 
 def ask(

@@ -49,7 +49,7 @@ def test_both_clients_agree_on_a_server_of_a_steady_pace(
 ) -> None:
     """The engine takes 20 ms a token whatever else runs: what differs is the clients."""
     assert COMMAND.exists(), "`make .venv-guidellm/.installed` installs guidellm"
-    monkeypatch.setattr(guidellm, "LEAST_REQUESTS", 12)
+    monkeypatch.setattr(guidellm, "ROUNDS", 2)
     plan = ServePlan(
         str(tmp_path), str(reciter_dir), serve=("steady",), prompt_tokens=48, new_tokens=16,
         requests=12, guidellm=str(COMMAND),
