@@ -5,10 +5,11 @@ is called. Both ask the same number of prompts of the same lengths in turn, in a
 that a phase of the machine meets both. Its figures in our words:
 
 ==========================  =================================================================
-``time_to_first_token_ms``  our TTFT, from the sending of the request
+``time_to_first_token_ms``  our TTFT, counted from the moment at which the request goes to
+                            the network instead of when it was due
 ``inter_token_latency_ms``  (last token - first token) / (n - 1) of an answer: our **TPOT**
-``request_latency``         from sending to the end of the stream: our E2E and the time that a
-                            server takes to close the stream
+``request_latency``         from the same moment to the end of the stream: our E2E and the time
+                            that a server takes to close the stream
 tokens / time               of the successful requests, from the first one's start to the last
                             one's end: our output rate
 ==========================  =================================================================
@@ -23,6 +24,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -78,14 +80,17 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     from airust.bench.serve_load import Load, Point, warm_up
     from airust.bench.serve_traffic import TrafficSpec, make_sessions
     from airust.bench.serve_worker import opened
+    from airust.engines.openai import OpenAIEngine
     from airust.gpt.tokenizer import Tokenizer
 
     plan, model = job["plan"], Path(job["model"])
     spec = TrafficSpec("fixed", plan["prompt_tokens"], plan["new_tokens"], seed=plan["seed"] + 2)
     tokenizer = Tokenizer.load(model)
     sessions = make_sessions(spec, 1 + 2 * job["rounds"] * REQUESTS, tokenizer, None)
-    rounds = []
+    rounds, sent = [], list[float]()
     with opened(job) as (engine, _):
+        assert isinstance(engine, OpenAIEngine)
+        engine.watch_sending(lambda: sent.append(time.perf_counter()))
         warm_up(engine, sessions[0][0])
         for number in range(job["rounds"]):
             own, theirs = (
@@ -94,7 +99,7 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
             )
             load = Load(engine, own, Point("concurrency", STREAMS), "", plan["stall_s"])
             sides: dict[str, Callable[[], dict[str, Any]]] = {
-                "ours": partial(_ask_ourselves, load),
+                "ours": partial(_ask_ourselves, load, sent),
                 "guidellm": partial(ask, plan["guidellm"], engine.settings, model, theirs),
             }
             names = reversed(sides) if number % 2 else iter(sides)
@@ -102,10 +107,20 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     return {"error": None, "rounds": rounds}
 
 
-def _ask_ourselves(load: Load) -> dict[str, Any]:
+def _ask_ourselves(load: Load, sent: list[float]) -> dict[str, Any]:
+    """Our figures, translated: a request is due when it goes to the network.
+
+    Args:
+        sent: gathers when requests go there, one after another.
+    """
     from airust.bench.serve_metrics import Targets, point_values
 
-    requests = [asdict(r) | {"right": r.error is None} for r in load.run().requests]
+    sent.clear()
+    asked = load.run().requests
+    requests = [
+        asdict(request) | {"due_s": when - load.start, "right": request.error is None}
+        for request, when in zip(asked, sent, strict=True)
+    ]
     found = point_values(requests, Targets())
     return {name: found.get(name) for name in FIGURES}
 
@@ -116,7 +131,7 @@ def ask(
     """One run of guidellm with these questions.
 
     Raises:
-        EngineError: it failed, or not every request succeeded.
+        EngineError: it failed, or requests did.
     """
     with tempfile.TemporaryDirectory() as folder:
         data, config, out = (Path(folder) / n for n in ("data.jsonl", "config.json", "out.json"))
@@ -134,7 +149,7 @@ def ask(
             said = done.stderr.strip()[-400:] if "done" in locals() else str(error)
             raise EngineError(f"guidellm failed: {said}") from error
     good = found["requests"]["successful"]
-    if len(good) < len(rows):
+    if len(good) < len(rows) - 1:  # it may end before it has counted the last one
         errors = [request["info"].get("error") for request in found["requests"]["errored"]]
         bad = errors[0] if errors else "no reason"
         raise EngineError(f"guidellm got {len(good)} of {len(rows)} answers: {bad}")

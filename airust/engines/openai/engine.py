@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -55,9 +55,16 @@ class OpenAIEngine(Engine):
     # The most that a server is known to do; each instance has those of its own server.
     capabilities: ClassVar[Capabilities] = KINDS["vllm"].capabilities
 
-    def __init__(self, server: Server, loop: Loop, settings: dict[str, object]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        loop: Loop,
+        settings: dict[str, object],
+        watchers: list[Callable[[], None]],
+    ) -> None:
         self.capabilities = server.capabilities  # type: ignore[misc]
         self._server, self._loop, self._settings = server, loop, settings
+        self._watchers = watchers
         self._stop = weakref.finalize(self, loop.stop, server.client.close)
 
     @classmethod
@@ -68,7 +75,8 @@ class OpenAIEngine(Engine):
         if kind not in ("auto", *KINDS):
             raise UserError(f"server is {kind!r} but must be one of: auto, {', '.join(KINDS)}.")
         name, url = address(str(values["served_as"] or model), values["base_url"])
-        client = client_for(url, values["api_key"], patience)
+        watchers: list[Callable[[], None]] = []
+        client = client_for(url, values["api_key"], patience, watchers)
         loop = Loop()
         try:
             server = loop.wait(find(client, url, patience, name, str(kind)))
@@ -82,7 +90,11 @@ class OpenAIEngine(Engine):
             "timeout_s": patience.timeout_s,
             "retries": patience.retries,
         }
-        return cls(server, loop, settings)
+        return cls(server, loop, settings, watchers)
+
+    def watch_sending(self, watcher: Callable[[], None]) -> None:
+        """Call back whenever a request is handed to the network, in the engine's thread."""
+        self._watchers.append(watcher)
 
     @property
     def settings(self) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,8 +56,13 @@ class Server:
         return translate(error, self.url, self.patience.timeout_s)
 
 
-def client_for(url: str, api_key: object, patience: Patience) -> openai.AsyncOpenAI:
+def client_for(
+    url: str, api_key: object, patience: Patience, watchers: Sequence[Callable[[], None]] = ()
+) -> openai.AsyncOpenAI:
     """The official client.
+
+    Args:
+        watchers: called whenever a request is handed to the network.
 
     Raises:
         UserError: api.openai.com without a key.
@@ -68,12 +73,19 @@ def client_for(url: str, api_key: object, patience: Patience) -> openai.AsyncOpe
             "api.openai.com needs a key: set OPENAI_API_KEY or the option api_key; "
             "for another server set OPENAI_BASE_URL or the option base_url."
         )
+
+    async def sending(_: object) -> None:
+        for watcher in watchers:
+            watcher()
+
     return openai.AsyncOpenAI(
         base_url=url,
         api_key=str(key or "none"),  # the client insists on one; servers of one's own ignore it
         timeout=Timeout(patience.timeout_s, connect=min(CONNECT_S, patience.timeout_s)),
         max_retries=patience.retries,
-        http_client=openai.DefaultAsyncHttpx2Client(trust_env=not is_local(url)),
+        http_client=openai.DefaultAsyncHttpx2Client(
+            trust_env=not is_local(url), event_hooks={"request": [sending]}
+        ),
     )
 
 
