@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -11,6 +13,7 @@ from airust.bench.plot_style import colour, new_figure, tidy, title, value_label
 from airust.bench.tables import is_twin, number
 
 Results = dict[str, Any]
+LINE = 0.055  # of the figure's height: a line of text
 FLOOR = 1e-12  # nats; a divergence of nothing has no place on a logarithmic axis
 
 
@@ -28,6 +31,18 @@ def points(view: Results) -> list[dict[str, Any]]:
     return found
 
 
+def spread(heights: Sequence[float], least: float) -> list[float]:
+    """Heights in ascending order, each moved up until it is so far above the one before.
+
+    >>> spread([0.0, 0.5, 0.6, 5.0], 1.0)
+    [0.0, 1.0, 2.0, 5.0]
+    """
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + least) if found else height)
+    return found
+
+
 def trade(view: Results) -> Figure | None:
     """Divergence against bytes, and against speed; None where there is nothing to trade."""
     found = points(view)
@@ -35,12 +50,18 @@ def trade(view: Results) -> Figure | None:
         return None
     figure = new_figure(3.8)
     left, right = figure.subplots(1, 2, sharey=True)
-    for point in found:
-        kl = max(point["kl"], FLOOR)
-        for axes, x in ((left, point["bytes"] / 1e6), (right, point["rate"])):
-            axes.plot(x, kl, "o", color=colour(point["label"]))
-            value_label(axes, point["label"], x, kl, size=8)
     left.set_yscale("log")
+    sides = ((left, "bytes", 1e6), (right, "rate", 1.0))
+    for axes, key, unit in sides:
+        for point in found:
+            axes.plot(point[key] / unit, max(point["kl"], FLOOR), "o", color=colour(point["label"]))
+    low, high = (math.log10(end) for end in left.get_ylim())
+    heights = sorted((math.log10(max(point["kl"], FLOOR)), point["label"]) for point in found)
+    apart = spread([height for height, _ in heights], LINE * (high - low))
+    places = {label: 10**place for (_, label), place in zip(heights, apart, strict=True)}
+    for axes, key, unit in sides:
+        for point in found:
+            value_label(axes, point["label"], point[key] / unit, places[point["label"]], size=8)
     left.set_ylabel("mean KL to float32 (nats)")
     left.set_xlabel("bytes of the weights (MB)")
     right.set_xlabel("decode rate, 1 stream (tokens/s)")
