@@ -185,6 +185,15 @@ class Notebook:
     def output(self, index: int) -> Locator:
         return self.cell(index).locator(".jp-Cell-outputArea")
 
+    def printed(self, index: int) -> str:
+        """What a cell has printed, drawn or not: JupyterLab draws only what is in view."""
+        text: str = self.page.evaluate(
+            """index => jupyterapp.shell.currentWidget.content.widgets[index].model.outputs.toJSON()
+                .map((output) => [output.text ?? ""].flat().join("")).join("")""",
+            index,
+        )
+        return text
+
     def until(self, check: Callable[[], object], what: str) -> None:
         """Wait for something in the page."""
         end = time.monotonic() + WAIT_S

@@ -95,7 +95,7 @@ def test_chat(open_notebook: Open):
     notebook.start(3)
     ask(output, "in the meantime")
     output.get_by_text("in the meantime").nth(1).wait_for()
-    notebook.until(lambda: "6" in notebook.output(3).inner_text(), "the cell never saw it")
+    notebook.until(lambda: "6" in notebook.printed(3), "the cell never saw it")
 
     # The notebook's own keys do nothing while one types.
     cells = notebook.page.locator(".jp-Notebook .jp-Cell").count()
