@@ -1,8 +1,11 @@
 """The same server asked by guidellm: do two clients that share no code see the same figures?
 
 guidellm lives in an environment of its own, because its dependencies are its own; only its command
-is called. Both ask the same number of prompts of the same lengths in turn, in a closed loop, so
-that a phase of the machine meets both. Its figures in our words:
+is called. Both ask the same number of prompts of the same lengths, one after another, in short
+turns and with either of them first, so that a phase of the machine meets both. With several
+requests at once the pauses of a client decide how the server's batches fall, and the time to the
+first token with them: two clients would differ without measuring differently. Its figures in our
+words:
 
 ==========================  =================================================================
 ``time_to_first_token_ms``  our TTFT, counted from the moment at which the request goes to
@@ -149,8 +152,8 @@ def ask(
             said = done.stderr.strip()[-400:] if "done" in locals() else str(error)
             raise EngineError(f"guidellm failed: {said}") from error
     good = found["requests"]["successful"]
-    if len(good) < len(rows) - 1:  # it may end before it has counted the last one
-        errors = [request["info"].get("error") for request in found["requests"]["errored"]]
+    errors = [request["info"].get("error") for request in found["requests"]["errored"]]
+    if errors or len(good) < len(rows) - 1:  # it may end before it has counted the last one
         bad = errors[0] if errors else "no reason"
         raise EngineError(f"guidellm got {len(good)} of {len(rows)} answers: {bad}")
     return read_figures(found)

@@ -12,11 +12,10 @@ from typing import Any
 
 from airust.bench.html import page
 from airust.bench.kinds import MEASUREMENTS
-from airust.bench.run_folder import RESULTS_FILE, SUMMARY_FILE
+from airust.bench.report import ReportPaths
 from airust.files import write_text
 
 TITLES = {"engines": "engines compared", "serve": "serving under load", "train": "training"}
-NOTEBOOK = "report.ipynb"
 LONGEST = 160  # characters of a beginning
 
 
@@ -41,16 +40,16 @@ def lines(reports: Path) -> Iterator[Line]:
 
 def _of_measurement(folder: Path) -> Line | None:
     """A folder with a results.json that one of our measurements wrote."""
+    paths = ReportPaths(folder)
     try:
-        results = json.loads((folder / RESULTS_FILE).read_text("utf-8"))
+        results = json.loads(paths.results.read_text("utf-8"))
         kind = MEASUREMENTS[results["kind"]]
         about, created = _about(results, kind), results["created"].partition("T")[0]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # something else, or of an older schema
-    shown = [n for n in ("report.html", SUMMARY_FILE) if (folder / n).is_file()]
-    link = f"{folder.name}/{shown[0] if shown else RESULTS_FILE}"
-    title = _question(folder / NOTEBOOK) or TITLES[results["kind"]]
-    return Line(folder.name, title, created, about, link)
+    shown = next(filter(Path.is_file, (paths.html, paths.summary)), paths.results)
+    title = _question(paths.notebook) or TITLES[results["kind"]]
+    return Line(folder.name, title, created, about, f"{folder.name}/{shown.name}")
 
 
 def _about(results: dict[str, Any], kind: Any) -> str:
@@ -74,8 +73,9 @@ def _question(notebook: Path) -> str:
 
 def _of_summary(folder: Path) -> Line | None:
     """A folder with a summary of another kind: what it says first."""
+    summary = ReportPaths(folder).summary
     try:
-        head, *parts = (folder / SUMMARY_FILE).read_text("utf-8").split("\n\n")
+        head, *parts = summary.read_text("utf-8").split("\n\n")
     except (OSError, ValueError):
         return None
     about = " ".join(parts[0].split()) if parts else ""
@@ -83,7 +83,7 @@ def _of_summary(folder: Path) -> Line | None:
         about = f"{about[:LONGEST].rpartition(' ')[0]} ..."
     day = re.match(r"\d{4}-\d\d-\d\d", folder.name)
     created = day[0] if day else ""
-    return Line(folder.name, head.lstrip("# "), created, about, f"{folder.name}/{SUMMARY_FILE}")
+    return Line(folder.name, head.lstrip("# "), created, about, f"{folder.name}/{summary.name}")
 
 
 def write_index(reports: Path) -> None:
