@@ -8,8 +8,10 @@
     steps       what one forward pass computes
     weights     the weights of a block, joined
     forward     the forward pass, flattened for speed
-    few         a step of a few sequences in one compiled call
+    decode      a step of single tokens in one compiled call
     kernels     the compiled loops
+    panels      the innermost one: a tile of a matrix product
+    team        threads that work through a step together
     linear      matrix products with weights laid out once
     threads     how many threads a step should use
     device      CPU or GPU, and which numbers

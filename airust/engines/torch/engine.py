@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
@@ -30,7 +30,6 @@ from airust.engines.torch.scheduler import CLOSED, Scheduler
 from airust.engines.torch.score import score_tokens
 from airust.engines.torch.slots import FIRST_SLOTS, SlotCache, Slots
 from airust.engines.torch.steps import Work, plan
-from airust.engines.torch.threads import ALONE, Way
 from airust.gpt.checkpoint import load_model
 from airust.gpt.model import GPT
 from airust.gpt.tokenizer import Tokenizer
@@ -224,8 +223,8 @@ def _load(model: GPT, options: TorchOptions, dtype: torch.dtype, device: str) ->
         plan([Work(slot=0, start=0, tokens=[0] * count, wanted=True)], cache)[0]
         for count in (1, min(2, model.config.context))
     )
-    for step, way in ((one, ALONE), (one, Way(threads=2)), (prompt, ALONE)):
-        fast.forward(step, cache, way)
+    for step in (one, replace(one, outputs=torch.tensor([0])), prompt):
+        fast.forward(step, cache)
     cache.erase(0)
     slots = Slots(cache, options.max_batch, options.cache_mib << 20, options.prefix_cache)
     scheduler = Scheduler(fast, slots, options.max_queue, options.prefill_chunk, options.threads)

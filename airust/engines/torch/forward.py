@@ -9,15 +9,15 @@ number of tensor operations, not by arithmetic, hence:
 * the gains of RMSNorm are multiplied into the weights that follow them, once, at load;
 * RMSNorm itself is three small operations, x / hypot(|x|, sqrt(C eps)), with the factor sqrt(C)
   inside those weights too: x / sqrt(mean(x^2) + eps) = sqrt(C) x / sqrt(|x|^2 + C eps);
-* attention of sequences with one new token each is one compiled loop (``kernels``), and a step of
-  a few such sequences as a whole (``few``).
+* attention of sequences with one new token each is one compiled loop (``kernels``), and so is a
+  step of such sequences as a whole (``decode``).
 
 Tests hold the logits equal to ``GPT.forward``.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -25,16 +25,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from airust.engines.torch import kernels
-from airust.engines.torch.few import FEW, FewSequences
-from airust.engines.torch.linear import Linear
-from airust.engines.torch.parts import in_parts, share
+from airust.engines.torch.decode import CompiledDecode
+from airust.engines.torch.linear import Linear, in_panels
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Piece, Step
-from airust.engines.torch.threads import ALONE, Way
+from airust.engines.torch.team import together
 from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
 
+Product = Callable[[Tensor], Tensor]  # (R, I) -> (R, O)
 WORTH_SHARING = 2048  # positions that a step attends to; one thread is done with fewer as soon
 
 
@@ -57,32 +57,36 @@ class FastGPT:
         turns = (torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1))
         self.rope = torch.stack(turns, dim=1).unsqueeze(2).to(self.device)
         self.norm = Norm(config.hidden_size, config.norm_eps)
-        compiled = self.device.type == "cpu" and FewSequences.fits(config, dtype)
-        self.few = FewSequences(config, dtype) if compiled else None
+        self.compiled: CompiledDecode | None = None
+        if self.device.type == "cpu" and CompiledDecode.fits(config, dtype):
+            self.compiled = CompiledDecode(config, dtype)
+        packed = self.compiled is not None and in_panels(dtype)
         self.layers: list[FastLayer] = []
         for i, block in enumerate(model.layers):
             weights = LayerWeights.of(cast(Block, block))
-            self.layers.append(FastLayer(weights, dtype, self.device))
-            if self.few is not None:
-                self.few.put(i, weights)
+            products: Sequence[Product] = []
+            if self.compiled is not None:
+                products = self.compiled.put(i, weights)
+            weights = weights.to(self.device)
+            if not packed:
+                products = _linears(weights, dtype)
+            self.layers.append(FastLayer(weights, products))
         head = model.lm_head.weight.detach() * self.norm.gain(model.norm.weight)
-        self.head = Linear(head.to(self.device), dtype=dtype)
-        if self.few is not None:
-            self.few.put_head(head)
+        if self.compiled is not None:
+            self.head: Product = self.compiled.put_head(head)
+        if not packed:
+            self.head = Linear(head.to(self.device), dtype=dtype)
 
-    def forward(self, step: Step, cache: SlotCache, way: Way = ALONE) -> Tensor:
+    def forward(self, step: Step, cache: SlotCache) -> Tensor:
         """Run one step, storing its keys and values: logits (outputs, V) in float32.
 
-        Args:
-            way: how to use the CPU's cores; PyTorch is set to its number of threads.
+        On a CPU as many threads share the work as PyTorch is set to.
         """
-        if way.parts > 1:
-            return in_parts(lambda part: self.forward(part, cache), step, way.parts)
         step = step.to(self.device)
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
         rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
-        if self.few is not None and way.threads == 1 and step.decodes and len(x) <= FEW:
-            return self.few.forward(step, cache, x, rope)
+        if self.compiled is not None and step.decodes and self.compiled.takes(len(x)):
+            return self.compiled.forward(step, cache, x, rope, torch.get_num_threads())
         for layer, table in zip(self.layers, cache.layers, strict=True):
             layer.forward(x, rope, step, table)
         if step.outputs is not None:
@@ -93,19 +97,20 @@ class FastGPT:
 
 
 class FastLayer:
-    """One block."""
+    """One block.
 
-    def __init__(self, weights: LayerWeights, dtype: torch.dtype, device: torch.device) -> None:
-        weights = weights.to(device)
+    Args:
+        weights: on the device.
+        products: with qkv, out, gate and up, down.
+    """
+
+    def __init__(self, weights: LayerWeights, products: Sequence[Product]) -> None:
         self.heads, self.kv_heads = weights.heads, weights.kv_heads
         self.head_dim = weights.head_dim
         self.norm, self.qk_norm, self.qk_gain = weights.norm, weights.qk_norm, weights.qk_gain
-        self.qkv = Linear(weights.qkv, weights.qkv_bias, dtype)
-        self.out = Linear(weights.out, weights.out_bias, dtype)
-        self.gate_up = Linear(weights.gate_up, dtype=dtype)
-        self.down = Linear(weights.down, dtype=dtype)
-        none = torch.zeros(0, self.head_dim)
-        self._gains = none if self.qk_gain is None else self.qk_gain
+        self.qkv, self.out, self.gate_up, self.down = products
+        self._none = torch.zeros(0, self.head_dim)
+        self._gains = self._none if self.qk_gain is None else self.qk_gain
         self._floor = self.qk_norm.floor.numpy()[()]
 
     def forward(self, x: Tensor, rope: Tensor, step: Step, table: Tensor) -> None:
@@ -124,8 +129,7 @@ class FastLayer:
         """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
         out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
         if (n := step.singles) and qkv.device.type == "cpu":
-            threads = torch.get_num_threads() if n * step.longest >= WORTH_SHARING else 1
-            share(partial(self._attend_rows, qkv, rope, step, table, out), n, threads)
+            self._attend_singles(qkv[:n], rope[:n], step, table, out[:n])
         elif n:
             q, k = self._rotate(qkv[:n], rope[:n])
             values = qkv[:n, self.heads + self.kv_heads :]
@@ -139,16 +143,18 @@ class FastLayer:
                 )
         return out.view(len(qkv), -1)
 
-    def _attend_rows(
-        self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, out: Tensor, rows: slice
+    def _attend_singles(
+        self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, out: Tensor
     ) -> None:
-        """Some of the sequences with one new token, in a compiled loop."""
-        scores = torch.empty(step.longest).numpy()
-        kernels.attend_rows(
-            qkv[rows].numpy(), self._gains.numpy(), self._floor, rope[rows, :, 0].numpy(),
-            table.numpy(), step.slots[rows].numpy(), step.positions[rows].numpy(), scores,
-            out[rows].numpy(),
+        """The sequences with one new token, in a compiled loop."""
+        arguments = (
+            qkv.numpy(), self._none.numpy(), self._gains.numpy(), self._floor,
+            rope[:, :, 0].numpy(), table.numpy(), step.slots.numpy(), step.positions.numpy(),
+            step.longest, out.numpy(),
         )  # fmt: skip
+        worth = len(qkv) * step.longest >= WORTH_SHARING
+        threads = torch.get_num_threads() if worth else 1
+        together(lambda counters: kernels.attend_rows(*arguments, counters, 0), 1, threads)
 
     def _turn(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (R, H, D) and keys (R, K, D), normalised and turned; on a CPU in place."""
@@ -182,6 +188,15 @@ class FastLayer:
             q.transpose(0, 1)[None], keys, values, mask, is_causal=mask is None
         )
         return out[0].transpose(0, 1)
+
+
+def _linears(weights: LayerWeights, dtype: torch.dtype) -> list[Linear]:
+    return [
+        Linear(weights.qkv, weights.qkv_bias, dtype),
+        Linear(weights.out, weights.out_bias, dtype),
+        Linear(weights.gate_up, dtype=dtype),
+        Linear(weights.down, dtype=dtype),
+    ]
 
 
 def attend_gathered(q: Tensor, k: Tensor, v: Tensor, step: Step, table: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 A decode step of one sequence does little work per operation: reading the weights of a small model
 takes a tenth of a millisecond, starting a hundred tensor operations several times as long. Here
-the whole step is one function. Attention of many sequences with one new token each, every one with
-its own length, is another: PyTorch's kernel starts a matrix product for each head of each of them.
+the whole step is one function, which several threads can go through together (``team``). Attention
+of many sequences with one new token each, every one with its own length, is another: PyTorch's
+kernel starts a matrix product for each head of each of them.
 
 Numba compiles at the first call and keeps the result on disk. All functions release the GIL.
 """
@@ -15,7 +16,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
+
+from airust.engines.torch.panels import ROWS, WIDTH, tile
+from airust.engines.torch.team import finish, take, wait
 
 # Sums may be added in another order, which is what vectors need; NaN and infinity stay themselves,
 # because they tell that a model's weights are damaged.
@@ -26,6 +30,7 @@ FAST: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
 LOG2E = np.float32(1.4426950408889634)
+BLOCK = 8 * ROWS  # vectors that one thread multiplies by a panel before it takes another item
 
 
 @intrinsic
@@ -36,21 +41,6 @@ def _float_of_bits(typing: Any, bits: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.uint32), generate
-
-
-def number(stored: Any) -> Any:
-    """A stored weight as float32: float32 itself, bfloat16 bits in uint16, or int8."""
-
-
-@overload(number, inline="always")
-def _number(stored: Any) -> Any:
-    def widen(stored: Any) -> Any:  # bfloat16 is the upper half of a float32
-        return _float_of_bits(np.uint32(stored) << np.uint32(16))  # type: ignore[call-arg]
-
-    def convert(stored: Any) -> Any:
-        return np.float32(stored)
-
-    return widen if stored == types.uint16 else convert
 
 
 @njit(inline="always", **FAST)
@@ -145,148 +135,193 @@ def turn_rows(qkv: Any, heads: int, gains: Any, floor: Any, rope: Any) -> None:
 
 
 @njit(**FAST)
-def attend_rows(
-    qkv: Any, gains: Any, floor: Any, rope: Any, table: Any, slots: Any, positions: Any,
-    scores: Any, out: Any,
+def _attend_group(
+    row: Any, k: int, biases: Any, gains: Any, floor: Any, rope: Any, keys: Any, values: Any,
+    position: int, scores: Any, out: Any,
 ) -> None:  # fmt: skip
+    """One key-value head of one new token and the query heads that belong to it.
+
+    Args:
+        row: the projections of the token's heads (H + 2 K, D); this group's are changed in place.
+        biases: to add to them (H + 2 K, D), or (0, D).
+        keys, values: of this head (capacity, D); the new ones are stored.
+        out: (H, D), of which this group's heads are written.
+    """
+    heads = out.shape[0]
+    kv_heads = (row.shape[0] - heads) // 2
+    group = heads // kv_heads
+    if biases.shape[0]:
+        for h in range(k * group, (k + 1) * group):
+            row[h] += biases[h]
+        for h in (heads + k, heads + kv_heads + k):
+            row[h] += biases[h]
+    cos, sin = rope[0], rope[1]
+    for h in range(k * group, (k + 1) * group):
+        _turn(row[h], gains[h : h + 1], floor, cos, sin)
+    h = heads + k
+    _turn(row[h], gains[h : h + 1], floor, cos, sin)
+    keys[position] = row[h]
+    values[position] = row[h + kv_heads]
+    for h in range(k * group, (k + 1) * group):
+        _attend(row[h], keys, values, position + 1, scores, out[h])
+
+
+@njit(**FAST)
+def attend_rows(
+    qkv: Any, biases: Any, gains: Any, floor: Any, rope: Any, table: Any, slots: Any,
+    positions: Any, longest: int, out: Any, counters: Any, phase: int,
+) -> Any:  # fmt: skip
     """One new token of each of N sequences: store its key and value, and attend.
 
     Args:
-        qkv: the projections of all heads (N, H + 2 K, D); queries and keys are turned in place.
+        qkv: the projections of all heads (N, H + 2 K, D); changed in place.
+        biases: to add to them (H + 2 K, D), or (0, D).
         gains: of the norm of queries and keys (H + K, D), or (0, D).
         floor: of that norm.
         rope: cosines and sines of the positions (N, 2, D).
         table: keys and values of one layer (2, slots, K, capacity, D).
         slots, positions: of each sequence and its new token (N).
-        scores: room for as many numbers as the longest sequence has positions.
+        longest: positions that the longest sequence has.
         out: (N, H, D).
+        counters, phase: of the threads that share the work.
+
+    Returns:
+        The next phase.
     """
-    kv_heads, heads = table.shape[2], out.shape[1]
-    group = heads // kv_heads
-    for n in range(qkv.shape[0]):
-        row, position, cos, sin = qkv[n], positions[n], rope[n, 0], rope[n, 1]
-        for h in range(heads + kv_heads):
-            _turn(row[h], gains[h : h + 1], floor, cos, sin)
-        for k in range(kv_heads):
-            keys, values = table[0, slots[n], k], table[1, slots[n], k]
-            keys[position] = row[heads + k]
-            values[position] = row[heads + kv_heads + k]
-            for h in range(k * group, (k + 1) * group):
-                _attend(row[h], keys, values, position + 1, scores, out[n, h])
+    kv_heads = table.shape[2]
+    items = qkv.shape[0] * kv_heads
+    scores = np.empty(longest, np.float32)
+    item = take(counters, phase)
+    while item < items:
+        n, k = item // kv_heads, item % kv_heads
+        keys, values = table[0, slots[n], k], table[1, slots[n], k]
+        _attend_group(
+            qkv[n], k, biases, gains, floor, rope[n], keys, values, positions[n], scores, out[n]
+        )
+        finish(counters, phase)
+        item = take(counters, phase)
+    wait(counters, phase, items)
+    return phase + 1
 
 
 @njit(**FAST)
-def _multiply(weights: Any, scales: Any, x: Any, add: bool, y: Any) -> None:
-    """y = W x, or y += W x, for each of N vectors.
+def multiply(panels: Any, scales: Any, x: Any, add: bool, y: Any, counters: Any, phase: int) -> Any:
+    """y = x W^T, or y += x W^T, for N vectors.
 
     Args:
-        weights: (O, I).
+        panels: the weights (ceil(O / WIDTH), I, WIDTH).
         scales: of the rows of int8 weights (O); empty for others.
         x: (N, I).
         y: (N, O).
+        counters, phase: of the threads that share the work.
+
+    Returns:
+        The next phase.
     """
-    for o in range(weights.shape[0]):
-        row = weights[o]
-        scale = scales[o] if scales.shape[0] else np.float32(1)
-        n = 0
-        while n + 4 <= x.shape[0]:  # a row is read once for four
-            one, two, three, four = x[n], x[n + 1], x[n + 2], x[n + 3]
-            a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-            for i in range(one.shape[0]):
-                w = number(row[i])
-                a += w * one[i]
-                b += w * two[i]
-                c += w * three[i]
-                d += w * four[i]
-            y[n, o] = a * scale + y[n, o] if add else a * scale
-            y[n + 1, o] = b * scale + y[n + 1, o] if add else b * scale
-            y[n + 2, o] = c * scale + y[n + 2, o] if add else c * scale
-            y[n + 3, o] = d * scale + y[n + 3, o] if add else d * scale
-            n += 4
-        while n + 2 <= x.shape[0]:
-            one, other, a, b = x[n], x[n + 1], np.float32(0), np.float32(0)
-            for i in range(one.shape[0]):
-                w = number(row[i])
-                a += w * one[i]
-                b += w * other[i]
-            y[n, o] = a * scale + y[n, o] if add else a * scale
-            y[n + 1, o] = b * scale + y[n + 1, o] if add else b * scale
-            n += 2
-        if n < x.shape[0]:
-            one, a = x[n], np.float32(0)
-            for i in range(one.shape[0]):
-                a += number(row[i]) * one[i]
-            y[n, o] = a * scale + y[n, o] if add else a * scale
+    count, outputs = y.shape
+    blocks = (count + BLOCK - 1) // BLOCK
+    items = panels.shape[0] * blocks
+    scratch = np.empty((ROWS, WIDTH), np.float32)
+    item = take(counters, phase)
+    while item < items:
+        panel, start = panels[item // blocks], item % blocks * BLOCK
+        first = item // blocks * WIDTH
+        columns = min(WIDTH, outputs - first)
+        for n in range(start, min(start + BLOCK, count), ROWS):
+            end = min(n + ROWS, count)
+            if columns == WIDTH and not scales.shape[0]:
+                tile(x[n:end], panel, y[n:end, first : first + WIDTH], add)
+                continue
+            tile(x[n:end], panel, scratch[: end - n], False)
+            for r in range(end - n):
+                for c in range(columns):
+                    o = first + c
+                    value = scratch[r, c] * (scales[o] if scales.shape[0] else np.float32(1))
+                    y[n + r, o] = value + y[n + r, o] if add else value
+        finish(counters, phase)
+        item = take(counters, phase)
+    wait(counters, phase, items)
+    return phase + 1
 
 
 @njit(**FAST)
-def _normalise(x: Any, floor: Any, y: Any) -> None:
-    """y = x / sqrt(|x|^2 + floor^2) for each of N vectors."""
-    for n in range(x.shape[0]):
-        factor = _inverse_norm(x[n], floor)
-        for i in range(x.shape[1]):
-            y[n, i] = x[n, i] * factor
+def _normalise(x: Any, biases: Any, floor: Any, y: Any, counters: Any, phase: int) -> Any:
+    """Add biases (C), if there are any, to N vectors; y = x / sqrt(|x|^2 + floor^2)."""
+    item = take(counters, phase)
+    while item < x.shape[0]:
+        row = x[item]
+        for i in range(biases.shape[0]):
+            row[i] += biases[i]
+        factor = _inverse_norm(row, floor)
+        for i in range(row.shape[0]):
+            y[item, i] = row[i] * factor
+        finish(counters, phase)
+        item = take(counters, phase)
+    wait(counters, phase, x.shape[0])
+    return phase + 1
 
 
 @njit(**FAST)
-def _add(values: Any, y: Any) -> None:
-    """y[n] += values for each of N vectors; nothing where there are no values."""
-    for n in range(y.shape[0]):
-        for o in range(values.shape[0]):
-            y[n, o] += values[o]
-
-
-@njit(**FAST)
-def _gate(gate_up: Any, y: Any) -> None:
+def _gate(gate_up: Any, y: Any, counters: Any, phase: int) -> Any:
     """y = silu(gate) * up for each of N vectors (N, 2 F)."""
     size = y.shape[1]
-    for n in range(y.shape[0]):
+    item = take(counters, phase)
+    while item < y.shape[0]:
         for f in range(size):
-            g = gate_up[n, f]
+            g = gate_up[item, f]
             e = _exp(-abs(g))  # so that sigmoid(g) cannot overflow
             sigmoid = np.float32(1) / (np.float32(1) + e)
-            y[n, f] = g * (sigmoid if g >= 0 else e * sigmoid) * gate_up[n, size + f]
+            y[item, f] = g * (sigmoid if g >= 0 else e * sigmoid) * gate_up[item, size + f]
+        finish(counters, phase)
+        item = take(counters, phase)
+    wait(counters, phase, y.shape[0])
+    return phase + 1
+
+
+PHASES = 8  # of a layer; two more follow the last
 
 
 @njit(**FAST)
 def decode(
     weights: Any, scales: Any, biases: Any, out_biases: Any, gains: Any, floors: Any, table: Any,
-    slots: Any, positions: Any, rope: Any, x: Any, buffers: Any,
+    slots: Any, positions: Any, longest: int, rope: Any, x: Any, buffers: Any, counters: Any,
 ) -> None:  # fmt: skip
     """One new token of each of N sequences through all layers.
 
     Args:
-        weights: qkv (L, (H + 2 K) D, C), out (L, C, H D), gate and up (L, 2 F, C), down (L, C, F),
-            head (1, V, C).
+        weights: panels of qkv ((H + 2 K) D rows of C), out (C of H D), gate and up (2 F of C),
+            down (C of F), each (L, panels, inputs, WIDTH), and head (1, panels, C, WIDTH).
         scales: of their rows if they are int8, (L, rows) each; else (L, 0).
-        biases: of queries, keys and values (L, (H + 2 K) D), or (L, 0).
+        biases: of queries, keys and values (L, H + 2 K, D), or (L, 0, D).
         out_biases: of attention's output (L, C), or (L, 0).
         gains: of the norm of queries and keys (L, H + K, D), or (L, 0, D).
         floors: of the norms of x and of queries and keys.
         table: keys and values (L, 2, slots, K, capacity, D).
         slots, positions: of each sequence and its new token (N).
+        longest: positions that the longest sequence has.
         rope: cosines and sines of the positions (N, 2, D).
         x: the tokens' embeddings (N, C); changed.
         buffers: normalised x (N, C), qkv (N, H + 2 K, D), attention (N, H, D), gate and up
-            (N, 2 F), their product (N, F), scores (longest), logits (N, V), which are the result.
+            (N, 2 F), their product (N, F), logits (N, V), which are the result.
+        counters: of the threads that go through the step together.
     """
     w_qkv, w_out, w_gate_up, w_down, w_head = weights
     s_qkv, s_out, s_gate_up, s_down, s_head = scales
-    normal, qkv, attention, gate_up, product, scores, logits = buffers
+    normal, qkv, attention, gate_up, product, logits = buffers
     flat_qkv = qkv.reshape((x.shape[0], qkv.shape[1] * qkv.shape[2]))
     flat_attention = attention.reshape((x.shape[0], attention.shape[1] * attention.shape[2]))
-    for layer in range(table.shape[0]):
-        _normalise(x, floors[0], normal)
-        _multiply(w_qkv[layer], s_qkv[layer], normal, False, flat_qkv)
-        _add(biases[layer], flat_qkv)
-        attend_rows(
-            qkv, gains[layer], floors[1], rope, table[layer], slots, positions, scores, attention
-        )
-        _multiply(w_out[layer], s_out[layer], flat_attention, True, x)
-        _add(out_biases[layer], x)
-        _normalise(x, floors[0], normal)
-        _multiply(w_gate_up[layer], s_gate_up[layer], normal, False, gate_up)
-        _gate(gate_up, product)
-        _multiply(w_down[layer], s_down[layer], product, True, x)
-    _normalise(x, floors[0], normal)
-    _multiply(w_head[0], s_head[0], normal, False, logits)
+    none, phase = out_biases[0, :0], 0
+    for i in range(table.shape[0]):
+        phase = _normalise(x, none, floors[0], normal, counters, phase)
+        phase = multiply(w_qkv[i], s_qkv[i], normal, False, flat_qkv, counters, phase)
+        phase = attend_rows(
+            qkv, biases[i], gains[i], floors[1], rope, table[i], slots, positions, longest,
+            attention, counters, phase,
+        )  # fmt: skip
+        phase = multiply(w_out[i], s_out[i], flat_attention, True, x, counters, phase)
+        phase = _normalise(x, out_biases[i], floors[0], normal, counters, phase)
+        phase = multiply(w_gate_up[i], s_gate_up[i], normal, False, gate_up, counters, phase)
+        phase = _gate(gate_up, product, counters, phase)
+        phase = multiply(w_down[i], s_down[i], product, True, x, counters, phase)
+    phase = _normalise(x, none, floors[0], normal, counters, phase)
+    multiply(w_head[0], s_head[0], normal, False, logits, counters, phase)

@@ -202,12 +202,12 @@ class Scheduler:
         if self._model.device.type == "cuda":
             return self._forward_on_gpu(step)
         rows = len(step.tokens)
-        way = self._tuner.choose(rows, step.decodes)
-        if way.threads != torch.get_num_threads():
-            torch.set_num_threads(way.threads)
+        threads = self._tuner.choose(rows, step.decodes)
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
         start = time.perf_counter()
-        logits = self._model.forward(step, self._slots.cache, way)
-        self._tuner.note(rows, way, time.perf_counter() - start, step.decodes)
+        logits = self._model.forward(step, self._slots.cache)
+        self._tuner.note(rows, threads, time.perf_counter() - start, step.decodes)
         return logits
 
     def _forward_on_gpu(self, step: Step) -> Tensor:

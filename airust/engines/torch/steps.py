@@ -53,17 +53,6 @@ class Step:
         """Every row is the one new token of a sequence, and its logits are needed."""
         return self.singles == len(self.tokens) and self.outputs is None
 
-    def split(self, parts: int) -> list[Step]:
-        """A step that only decodes as at most so many steps of about the same number of rows."""
-        size = -(-len(self.tokens) // parts)
-        columns = (self.tokens, self.angles, self.slots, self.positions)
-        return [
-            Step(tokens, angles, slots, positions, len(tokens), self.longest)
-            for tokens, angles, slots, positions in zip(
-                *(column.split(size) for column in columns), strict=True
-            )
-        ]
-
     def to(self, device: torch.device) -> Step:
         """The same step with its tensors on a device."""
         if self.tokens.device == device:

@@ -1,0 +1,130 @@
+"""A decode step as one compiled call, instead of a hundred tensor operations.
+
+The weights lie in panels (``panels``), one array for each kind of matrix.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from airust.engines.torch import kernels
+from airust.engines.torch.linear import PanelLinear, in_panels, quantise
+from airust.engines.torch.pages import zeros_in_large_pages
+from airust.engines.torch.panels import WIDTH, pack, panels_of
+from airust.engines.torch.slots import SlotCache
+from airust.engines.torch.steps import Step
+from airust.engines.torch.team import together
+from airust.engines.torch.weights import LayerWeights
+from airust.gpt.config import GPTConfig
+
+FEW = 16  # sequences; where a library keeps a copy of the weights, its products win with more
+LARGEST = 2 << 30  # bytes of weights that may be held twice
+
+
+class CompiledDecode:
+    """All weights of a model, stacked by kind.
+
+    Args:
+        dtype: of the weights: float32, bfloat16 or int8.
+    """
+
+    @staticmethod
+    def fits(config: GPTConfig, dtype: torch.dtype) -> bool:
+        """Whether it can be used: the weights are held once, or are small enough to be twice."""
+        numbers = sum(layers * rows * columns for layers, rows, columns in _shapes(config))
+        return dtype in STORED and (in_panels(dtype) or numbers * dtype.itemsize <= LARGEST)
+
+    def __init__(self, config: GPTConfig, dtype: torch.dtype) -> None:
+        self.config, self.dtype = config, dtype
+        shapes = _shapes(config)
+        self._panels = tuple(
+            zeros_in_large_pages((n, panels_of(rows), columns, WIDTH), STORED[dtype])
+            for n, rows, columns in shapes
+        )
+        scaled = dtype == torch.int8
+        self._scales = tuple(torch.empty(n, rows if scaled else 0) for n, rows, _ in shapes)
+        L, C, D = config.layers, config.hidden_size, config.head_dim
+        projected = config.heads + 2 * config.kv_heads
+        self._biases = np.zeros((L, projected if config.qkv_bias else 0, D), np.float32)
+        self._out_biases = np.zeros((L, C if config.out_bias else 0), np.float32)
+        turned = config.heads + config.kv_heads if config.qk_norm else 0
+        self._gains = np.zeros((L, turned, D), np.float32)
+        self._floors = np.array([(size * config.norm_eps) ** 0.5 for size in (C, D)], np.float32)
+        self._weights = tuple(panels.numpy() for panels in self._panels)
+        self._factors = tuple(scale.numpy() for scale in self._scales)
+
+    def put(self, layer: int, weights: LayerWeights) -> list[PanelLinear]:
+        """Take over one block: its products with qkv, out, gate and up, down."""
+        matrices = (weights.qkv, weights.out, weights.gate_up, weights.down)
+        biases = (weights.qkv_bias, weights.out_bias, None, None)
+        for ours, theirs in (
+            (self._biases, weights.qkv_bias),
+            (self._out_biases, weights.out_bias),
+            (self._gains, weights.qk_gain),
+        ):
+            if theirs is not None:
+                ours[layer] = theirs.float().view(ours[layer].shape).numpy()
+        return [
+            self._put(kind, layer, matrix, bias)
+            for kind, (matrix, bias) in enumerate(zip(matrices, biases, strict=True))
+        ]
+
+    def put_head(self, matrix: Tensor) -> PanelLinear:
+        """Take over the output projection (V, C)."""
+        return self._put(len(self._panels) - 1, 0, matrix, None)
+
+    def _put(self, kind: int, layer: int, matrix: Tensor, bias: Tensor | None) -> PanelLinear:
+        panels, scale, outputs = self._panels[kind][layer], self._scales[kind][layer], len(matrix)
+        if self.dtype == torch.int8:
+            matrix, scale[:] = quantise(matrix)
+        matrix = matrix.to(self.dtype)
+        pack(matrix.view(torch.uint16) if self.dtype == torch.bfloat16 else matrix, panels)
+        return PanelLinear(panels, scale, outputs, bias)
+
+    def takes(self, rows: int) -> bool:
+        """Whether it is the fastest for a step of so many sequences."""
+        return in_panels(self.dtype) or rows <= FEW
+
+    def forward(
+        self, step: Step, cache: SlotCache, x: Tensor, rope: Tensor, threads: int
+    ) -> Tensor:
+        """Run one step, storing its keys and values: logits (N, V) in float32.
+
+        Args:
+            x: embeddings of the new tokens (N, C); changed.
+            rope: cosines and sines of their positions (N, 2, 1, D).
+            threads: that share the work.
+        """
+        config, N = self.config, len(x)
+        H, D, F = config.heads, config.head_dim, config.ffn_size
+        logits = torch.empty(N, config.vocab_size)
+        buffers = (
+            np.empty((N, config.hidden_size), np.float32),
+            np.empty((N, H + 2 * config.kv_heads, D), np.float32),
+            np.empty((N, H, D), np.float32),
+            np.empty((N, 2 * F), np.float32),
+            np.empty((N, F), np.float32),
+            logits.numpy(),
+        )
+        arguments = (
+            self._weights, self._factors, self._biases, self._out_biases, self._gains,
+            self._floors, cache.table.numpy(), step.slots.numpy(), step.positions.numpy(),
+            step.longest, rope[:, :, 0].numpy(), x.numpy(), buffers,
+        )  # fmt: skip
+        phases = kernels.PHASES * config.layers + 2
+        together(lambda counters: kernels.decode(*arguments, counters), phases, threads)
+        return logits
+
+
+# What the weights are stored as; NumPy has no bfloat16, so these are its bits.
+STORED = {torch.float32: torch.float32, torch.bfloat16: torch.uint16, torch.int8: torch.int8}
+
+
+def _shapes(config: GPTConfig) -> tuple[tuple[int, int, int], ...]:
+    """Layers, rows and columns of qkv, out, gate and up, down, head."""
+    L, C, F = config.layers, config.hidden_size, config.ffn_size
+    attention = config.heads * config.head_dim
+    qkv = attention + 2 * config.kv_heads * config.head_dim
+    return (L, qkv, C), (L, C, attention), (L, 2 * F, C), (L, C, F), (1, config.vocab_size, C)

@@ -1,0 +1,102 @@
+"""Threads that work through one list of phases together: who is free takes the next item.
+
+Every phase has a number of items and two counters: how many are taken, and how many are done. The
+next phase begins when all are done, whoever did them. So a thread that comes late, or that another
+process keeps from its core, holds up the others by one item at most; if it never comes, they do
+its share.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+COUNTER = ir.IntType(64)
+SPINS = 200  # looks at a counter before the core is offered to others; some microseconds
+
+
+def together(work: Callable[[np.ndarray], object], phases: int, threads: int) -> None:
+    """Call compiled work in so many threads; all its phases are done when this returns.
+
+    Args:
+        work: is given the counters (phases, 2) and goes through the phases with ``take``,
+            ``finish`` and ``wait``. A thread that begins when all is done finds nothing to do.
+    """
+    counters = np.zeros((phases, 2), np.int64)
+    for _ in range(threads - 1):
+        _threads(threads - 1).submit(work, counters)
+    work(counters)
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, "airust-decode")
+
+
+def _one_more(typing: Any, counters: Any, phase: Any, which: Any) -> Any:
+    """Add one to a counter, seen by all threads at once: its value before."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, signature, arguments)
+        return builder.atomic_rmw("add", pointer, COUNTER(1), "acq_rel")
+
+    return types.int64(counters, types.intp, types.intp), generate
+
+
+def _value(typing: Any, counters: Any, phase: Any, which: Any) -> Any:
+    """A counter's value, and sight of all that was written before it was counted up."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, signature, arguments)
+        return builder.load_atomic(pointer, "acquire", 8)
+
+    return types.int64(counters, types.intp, types.intp), generate
+
+
+_add_one: Any = intrinsic(_one_more)
+_read: Any = intrinsic(_value)
+
+
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    index = builder.add(builder.mul(arguments[1], COUNTER(2)), arguments[2])
+    return builder.gep(array.data, [index])
+
+
+if hasattr(os, "sched_yield"):
+    _offer_core = types.ExternalFunction("sched_yield", types.intc())
+else:
+
+    @njit(nogil=True, cache=True)
+    def _offer_core() -> int:
+        return 0
+
+
+@njit(nogil=True, cache=True)
+def take(counters: Any, phase: int) -> Any:
+    """The number of the next item; there is none left if it is not below their number."""
+    return _add_one(counters, phase, 0)
+
+
+@njit(nogil=True, cache=True)
+def finish(counters: Any, phase: int) -> None:
+    """An item is done."""
+    _add_one(counters, phase, 1)
+
+
+@njit(nogil=True, cache=True)
+def wait(counters: Any, phase: int, items: int) -> None:
+    """Until all items are done."""
+    spins = 0
+    while _read(counters, phase, 1) < items:
+        spins += 1
+        if spins > SPINS:
+            _offer_core()

@@ -1,0 +1,60 @@
+"""Threads that share phases of work."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from airust.engines.torch.team import finish, take, together, wait
+
+
+@njit(nogil=True)
+def sums(values: Any, totals: Any, counters: Any) -> None:
+    """Each phase needs what the one before has left in all places."""
+    for phase in range(len(totals)):
+        item = take(counters, phase)
+        while item < len(values):
+            before = values[len(values) - 1 - item]
+            totals[phase, item] = before if phase == 0 else totals[phase - 1].sum() + item
+            finish(counters, phase)
+            item = take(counters, phase)
+        wait(counters, phase, len(values))
+
+
+def expected(values: np.ndarray, phases: int) -> np.ndarray:
+    rows = [values[::-1]]
+    for _ in range(phases - 1):
+        rows.append(rows[-1].sum() + np.arange(len(values)))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_every_item_is_done_once_and_in_order(threads: int) -> None:
+    values = np.arange(37)
+    for _ in range(200):
+        totals = np.full((6, len(values)), -1)
+        together(lambda counters, totals=totals: sums(values, totals, counters), 6, threads)
+        assert (totals == expected(values, 6)).all()
+
+
+def test_a_thread_that_comes_too_late_is_not_waited_for() -> None:
+    values, totals = np.arange(5), np.full((3, 5), -1)
+    late, ended, caller = threading.Event(), threading.Event(), threading.get_ident()
+
+    def work(counters: np.ndarray) -> None:
+        if threading.get_ident() != caller:
+            late.wait(30)
+        sums(values, totals, counters)
+        if threading.get_ident() != caller:
+            ended.set()
+
+    together(work, 3, threads=2)
+    assert (totals == expected(values, 3)).all()
+    totals[:] = 0
+    late.set()
+    assert ended.wait(30)
+    assert not totals.any()  # it found nothing left to do
