@@ -9,8 +9,8 @@ number of tensor operations, not by arithmetic, hence:
 * the gains of RMSNorm are multiplied into the weights that follow them, once, at load;
 * RMSNorm itself is three small operations, x / hypot(|x|, sqrt(C eps)), with the factor sqrt(C)
   inside those weights too: x / sqrt(mean(x^2) + eps) = sqrt(C) x / sqrt(|x|^2 + C eps);
-* attention of sequences with one new token each is one compiled loop (``kernels``), and so is a
-  step of such sequences as a whole (``decode``).
+* on a CPU attention is one compiled loop (``kernels``), and so is mostly the whole step
+  (``compiled``).
 
 Tests hold the logits equal to ``GPT.forward``.
 """
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from airust.engines.torch import kernels
-from airust.engines.torch.decode import CompiledDecode
+from airust.engines.torch.compiled import CompiledSteps, seen
 from airust.engines.torch.linear import Linear, in_panels
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Piece, Step
@@ -57,9 +57,9 @@ class FastGPT:
         turns = (torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1))
         self.rope = torch.stack(turns, dim=1).unsqueeze(2).to(self.device)
         self.norm = Norm(config.hidden_size, config.norm_eps)
-        self.compiled: CompiledDecode | None = None
-        if self.device.type == "cpu" and CompiledDecode.fits(config, dtype):
-            self.compiled = CompiledDecode(config, dtype)
+        self.compiled: CompiledSteps | None = None
+        if self.device.type == "cpu" and CompiledSteps.fits(config, dtype):
+            self.compiled = CompiledSteps(config, dtype)
         packed = self.compiled is not None and in_panels(dtype)
         self.layers: list[FastLayer] = []
         for i, block in enumerate(model.layers):
@@ -85,7 +85,7 @@ class FastGPT:
         step = step.to(self.device)
         x = F.embedding(step.tokens, self.embedding).float()  # (N, C)
         rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
-        if self.compiled is not None and step.decodes and self.compiled.takes(len(x)):
+        if self.compiled is not None and self.compiled.takes(step):
             return self.compiled.forward(step, cache, x, rope, torch.get_num_threads())
         for layer, table in zip(self.layers, cache.layers, strict=True):
             layer.forward(x, rope, step, table)
@@ -108,6 +108,7 @@ class FastLayer:
         self.heads, self.kv_heads = weights.heads, weights.kv_heads
         self.head_dim = weights.head_dim
         self.norm, self.qk_norm, self.qk_gain = weights.norm, weights.qk_norm, weights.qk_gain
+        self.on_cpu = weights.qkv.device.type == "cpu"
         self.qkv, self.out, self.gate_up, self.down = products
         self._none = torch.zeros(0, self.head_dim)
         self._gains = self._none if self.qk_gain is None else self.qk_gain
@@ -128,45 +129,31 @@ class FastLayer:
     def _attend(self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
         """Attention of all sequences to what they hold: (N, H + 2K, D) -> (N, H D)."""
         out = qkv.new_empty(len(qkv), self.heads, self.head_dim)
-        if (n := step.singles) and qkv.device.type == "cpu":
-            self._attend_singles(qkv[:n], rope[:n], step, table, out[:n])
-        elif n:
-            q, k = self._rotate(qkv[:n], rope[:n])
-            values = qkv[:n, self.heads + self.kv_heads :]
-            out[:n] = attend_gathered(q, k, values, step, table)
-        if step.pieces:
-            q, k = self._turn(qkv[n:], rope[n:])
-            for piece in step.pieces:
-                rows = slice(piece.first - n, piece.first - n + piece.tokens)
-                out[piece.first : piece.first + piece.tokens] = self._attend_piece(
-                    piece, q[rows], k[rows], qkv[n:, self.heads + self.kv_heads :][rows], table
-                )
+        if self.on_cpu:
+            self._attend_compiled(qkv, rope, step, table, out)
+            return out.view(len(qkv), -1)
+        n, values = step.singles, qkv[:, self.heads + self.kv_heads :]
+        q, k = self._rotate(qkv, rope)
+        if n:
+            out[:n] = attend_gathered(q[:n], k[:n], values[:n], step, table)
+        for piece in step.pieces:
+            rows = slice(piece.first, piece.first + piece.tokens)
+            out[rows] = self._attend_piece(piece, q[rows], k[rows], values[rows], table)
         return out.view(len(qkv), -1)
 
-    def _attend_singles(
+    def _attend_compiled(
         self, qkv: Tensor, rope: Tensor, step: Step, table: Tensor, out: Tensor
     ) -> None:
-        """The sequences with one new token, in a compiled loop."""
         arguments = (
             qkv.numpy(), self._none.numpy(), self._gains.numpy(), self._floor,
-            rope[:, :, 0].numpy(), table.numpy(), step.slots.numpy(), step.positions.numpy(),
-            step.longest, out.numpy(),
+            rope[:, :, 0].numpy(), table.numpy(), *seen(step), out.numpy(),
         )  # fmt: skip
-        worth = len(qkv) * step.longest >= WORTH_SHARING
+        worth = step.pieces or len(qkv) * step.longest >= WORTH_SHARING
         threads = torch.get_num_threads() if worth else 1
-        together(lambda counters: kernels.attend_rows(*arguments, counters, 0), 1, threads)
-
-    def _turn(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (R, H, D) and keys (R, K, D), normalised and turned; on a CPU in place."""
-        if qkv.device.type != "cpu":
-            return self._rotate(qkv, rope)
-        heads = self.heads + self.kv_heads
-        turns = rope[:, :, 0].numpy()
-        kernels.turn_rows(qkv.numpy(), heads, self._gains.numpy(), self._floor, turns)
-        return qkv[:, : self.heads], qkv[:, self.heads : heads]
+        together(lambda counters: kernels.attend(*arguments, counters, 0), 2, threads)
 
     def _rotate(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
-        """The same in tensor operations, for a GPU."""
+        """Queries (N, H, D) and keys (N, K, D), normalised and turned."""
         cos, sin = rope.unbind(1)
         qk = qkv[:, : self.heads + self.kv_heads]
         if self.qk_gain is not None:

@@ -30,6 +30,7 @@ FAST: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
 LOG2E = np.float32(1.4426950408889634)
+QUERIES = 128  # rows of a prompt that attend together
 BLOCK = 8 * ROWS  # vectors that one thread multiplies by a panel before it takes another item
 
 
@@ -85,21 +86,28 @@ def _turn(head: Any, gain: Any, floor: Any, cos: Any, sin: Any) -> None:
 
 
 @njit(**FAST)
+def _softmax(scores: Any, scale: Any, length: int) -> Any:
+    """e^(scale (score - largest)) of the first scores, in place; their sum."""
+    largest = scores[0]
+    for s in range(length):
+        largest = max(largest, scores[s])
+    total = np.float32(0)
+    for s in range(length):
+        scores[s] = _exp((scores[s] - largest) * scale)
+        total += scores[s]
+    return total
+
+
+@njit(**FAST)
 def _attend(query: Any, keys: Any, values: Any, length: int, scores: Any, out: Any) -> None:
     """softmax(q K^T / sqrt(D)) V over the first positions of keys and values (S, D)."""
     size = query.shape[0]
-    scale = np.float32(1) / np.sqrt(np.float32(size))
-    largest = np.float32(-np.inf)
     for s in range(length):
         key, total = keys[s], np.float32(0)
         for i in range(size):
             total += query[i] * key[i]
-        scores[s] = total * scale
-        largest = max(largest, scores[s])
-    total = np.float32(0)
-    for s in range(length):
-        scores[s] = _exp(scores[s] - largest)
-        total += scores[s]
+        scores[s] = total
+    total = _softmax(scores, np.float32(1) / np.sqrt(np.float32(size)), length)
     for i in range(size):
         out[i] = np.float32(0)
     whole = length - length % 4
@@ -118,60 +126,81 @@ def _attend(query: Any, keys: Any, values: Any, length: int, scores: Any, out: A
 
 
 @njit(**FAST)
-def turn_rows(qkv: Any, heads: int, gains: Any, floor: Any, rope: Any) -> None:
-    """Normalise and rotate the queries and keys of N tokens, in place.
-
-    Args:
-        qkv: the projections of all heads (N, H + 2 K, D).
-        heads: H + K.
-        gains: of the norm of queries and keys (H + K, D), or (0, D).
-        floor: of that norm.
-        rope: cosines and sines of the positions (N, 2, D).
-    """
-    for n in range(qkv.shape[0]):
-        row, cos, sin = qkv[n], rope[n, 0], rope[n, 1]
-        for h in range(heads):
-            _turn(row[h], gains[h : h + 1], floor, cos, sin)
-
-
-@njit(**FAST)
-def _attend_group(
-    row: Any, k: int, biases: Any, gains: Any, floor: Any, rope: Any, keys: Any, values: Any,
-    position: int, scores: Any, out: Any,
+def _place(
+    row: Any, heads: int, biases: Any, gains: Any, floor: Any, rope: Any, keys: Any, values: Any
 ) -> None:  # fmt: skip
-    """One key-value head of one new token and the query heads that belong to it.
+    """Add biases to a token's projections (H + 2 K, D), turn queries and keys, store the latter.
 
     Args:
-        row: the projections of the token's heads (H + 2 K, D); this group's are changed in place.
-        biases: to add to them (H + 2 K, D), or (0, D).
-        keys, values: of this head (capacity, D); the new ones are stored.
-        out: (H, D), of which this group's heads are written.
+        heads: H.
+        keys, values: of the token's place in the cache (K, D).
     """
-    heads = out.shape[0]
-    kv_heads = (row.shape[0] - heads) // 2
-    group = heads // kv_heads
-    if biases.shape[0]:
-        for h in range(k * group, (k + 1) * group):
-            row[h] += biases[h]
-        for h in (heads + k, heads + kv_heads + k):
-            row[h] += biases[h]
-    cos, sin = rope[0], rope[1]
-    for h in range(k * group, (k + 1) * group):
-        _turn(row[h], gains[h : h + 1], floor, cos, sin)
-    h = heads + k
-    _turn(row[h], gains[h : h + 1], floor, cos, sin)
-    keys[position] = row[h]
-    values[position] = row[h + kv_heads]
-    for h in range(k * group, (k + 1) * group):
-        _attend(row[h], keys, values, position + 1, scores, out[h])
+    kv_heads = keys.shape[0]
+    for h in range(biases.shape[0]):
+        row[h] += biases[h]
+    for h in range(heads + kv_heads):
+        _turn(row[h], gains[h : h + 1], floor, rope[0], rope[1])
+    for k in range(kv_heads):
+        keys[k] = row[heads + k]
+        values[k] = row[heads + kv_heads + k]
 
 
 @njit(**FAST)
-def attend_rows(
+def _attend_block(
+    qkv: Any, start: int, heads: Any, keys: Any, values: Any, room: Any, out: Any
+) -> None:
+    """A block of a prompt's rows, and the query heads that share keys and values.
+
+    Args:
+        qkv: projections of the rows (R, H + 2 K, D).
+        start: position of the first row, which sees itself and all before it.
+        heads: the first query head, and the one after the last.
+        keys, values: (capacity, D), of which the first start + R positions are seen.
+        room: for keys and values in panels, scores and results.
+        out: (R, H, D).
+    """
+    rows, size, length = qkv.shape[0], keys.shape[1], start + qkv.shape[0]
+    key_panels, value_panels, scores, result = room
+    scale = np.float32(1) / np.sqrt(np.float32(size))
+    wide = (length + WIDTH - 1) // WIDTH  # panels of keys
+    for p in range(wide):
+        panel = key_panels[p]
+        for s in range(p * WIDTH, min((p + 1) * WIDTH, length)):
+            for i in range(size):
+                panel[i, s - p * WIDTH] = keys[s, i]
+    for p in range(value_panels.shape[0]):
+        first = p * WIDTH
+        for s in range(length):
+            for i in range(first, min(first + WIDTH, size)):
+                value_panels[p, s, i - first] = values[s, i]
+    for h in range(heads[0], heads[1]):
+        for n in range(0, rows, ROWS):
+            end = min(n + ROWS, rows)
+            seen = start + end
+            for p in range((seen + WIDTH - 1) // WIDTH):
+                columns = scores[: end - n, p * WIDTH : (p + 1) * WIDTH]
+                tile(qkv[n:end, h], key_panels[p], columns, False)
+            for r in range(end - n):
+                own = start + n + r + 1
+                factor = np.float32(1) / _softmax(scores[r], scale, own)
+                for s in range(own):
+                    scores[r, s] *= factor
+                for s in range(own, seen):
+                    scores[r, s] = np.float32(0)
+            for p in range(value_panels.shape[0]):
+                first = p * WIDTH
+                tile(scores[: end - n, :seen], value_panels[p, :seen], result[: end - n], False)
+                for r in range(end - n):
+                    for i in range(first, min(first + WIDTH, size)):
+                        out[n + r, h, i] = result[r, i - first]
+
+
+@njit(**FAST)
+def attend(
     qkv: Any, biases: Any, gains: Any, floor: Any, rope: Any, table: Any, slots: Any,
-    positions: Any, longest: int, out: Any, counters: Any, phase: int,
+    positions: Any, singles: int, blocks: Any, longest: int, out: Any, counters: Any, phase: int,
 ) -> Any:  # fmt: skip
-    """One new token of each of N sequences: store its key and value, and attend.
+    """Attention of all N tokens of a step to what their sequences hold, themselves included.
 
     Args:
         qkv: the projections of all heads (N, H + 2 K, D); changed in place.
@@ -179,8 +208,10 @@ def attend_rows(
         gains: of the norm of queries and keys (H + K, D), or (0, D).
         floor: of that norm.
         rope: cosines and sines of the positions (N, 2, D).
-        table: keys and values of one layer (2, slots, K, capacity, D).
-        slots, positions: of each sequence and its new token (N).
+        table: keys and values of one layer (2, slots, K, capacity, D), where theirs are stored.
+        slots, positions: of each token (N).
+        singles: the first rows, sequences with one new token each.
+        blocks: of the other rows, neighbours in one sequence (B, 2): the first and how many.
         longest: positions that the longest sequence has.
         out: (N, H, D).
         counters, phase: of the threads that share the work.
@@ -188,16 +219,41 @@ def attend_rows(
     Returns:
         The next phase.
     """
-    kv_heads = table.shape[2]
-    items = qkv.shape[0] * kv_heads
-    scores = np.empty(longest, np.float32)
+    heads, kv_heads, size = out.shape[1], table.shape[2], table.shape[4]
+    group = heads // kv_heads
+    item = take(counters, phase)
+    while item < qkv.shape[0]:
+        place = positions[item]
+        keys, values = table[0, slots[item], :, place], table[1, slots[item], :, place]
+        _place(qkv[item], heads, biases, gains, floor, rope[item], keys, values)
+        finish(counters, phase)
+        item = take(counters, phase)
+    wait(counters, phase, qkv.shape[0])
+    phase += 1
+    # Blocks first: they take longer.
+    items = (len(blocks) + singles) * kv_heads
+    alone = np.empty(longest, np.float32)
+    panels = (longest + WIDTH - 1) // WIDTH if len(blocks) else 0
+    room = (
+        np.zeros((panels, size, WIDTH), np.float32),
+        np.zeros(((size + WIDTH - 1) // WIDTH, panels * WIDTH, WIDTH), np.float32),
+        np.empty((ROWS, panels * WIDTH), np.float32),
+        np.empty((ROWS, WIDTH), np.float32),
+    )
     item = take(counters, phase)
     while item < items:
-        n, k = item // kv_heads, item % kv_heads
-        keys, values = table[0, slots[n], k], table[1, slots[n], k]
-        _attend_group(
-            qkv[n], k, biases, gains, floor, rope[n], keys, values, positions[n], scores, out[n]
-        )
+        k, which = item % kv_heads, item // kv_heads
+        if which < len(blocks):
+            n, count = blocks[which, 0], blocks[which, 1]
+            keys, values = table[0, slots[n], k], table[1, slots[n], k]
+            span = (k * group, (k + 1) * group)
+            rows = slice(n, n + count)
+            _attend_block(qkv[rows], positions[n], span, keys, values, room, out[rows])
+        else:
+            n = which - len(blocks)
+            keys, values = table[0, slots[n], k], table[1, slots[n], k]
+            for h in range(k * group, (k + 1) * group):
+                _attend(qkv[n, h], keys, values, positions[n] + 1, alone, out[n, h])
         finish(counters, phase)
         item = take(counters, phase)
     wait(counters, phase, items)
@@ -278,15 +334,31 @@ def _gate(gate_up: Any, y: Any, counters: Any, phase: int) -> Any:
     return phase + 1
 
 
-PHASES = 8  # of a layer; two more follow the last
+@njit(**FAST)
+def _choose(x: Any, rows: Any, floor: Any, y: Any, counters: Any, phase: int) -> Any:
+    """The chosen rows of x, normalised: y[m] = x[rows[m]] / sqrt(|x[rows[m]]|^2 + floor^2)."""
+    item = take(counters, phase)
+    while item < len(rows):
+        row = x[rows[item]]
+        factor = _inverse_norm(row, floor)
+        for i in range(row.shape[0]):
+            y[item, i] = row[i] * factor
+        finish(counters, phase)
+        item = take(counters, phase)
+    wait(counters, phase, len(rows))
+    return phase + 1
+
+
+LAYER_PHASES, LAST_PHASES = 9, 2
 
 
 @njit(**FAST)
-def decode(
+def run(
     weights: Any, scales: Any, biases: Any, out_biases: Any, gains: Any, floors: Any, table: Any,
-    slots: Any, positions: Any, longest: int, rope: Any, x: Any, buffers: Any, counters: Any,
+    slots: Any, positions: Any, singles: int, blocks: Any, longest: int, outputs: Any, rope: Any,
+    x: Any, buffers: Any, counters: Any,
 ) -> None:  # fmt: skip
-    """One new token of each of N sequences through all layers.
+    """The N new tokens of a step through all layers.
 
     Args:
         weights: panels of qkv ((H + 2 K) D rows of C), out (C of H D), gate and up (2 F of C),
@@ -297,12 +369,12 @@ def decode(
         gains: of the norm of queries and keys (L, H + K, D), or (L, 0, D).
         floors: of the norms of x and of queries and keys.
         table: keys and values (L, 2, slots, K, capacity, D).
-        slots, positions: of each sequence and its new token (N).
-        longest: positions that the longest sequence has.
+        slots, positions, singles, blocks, longest: as for ``attend``.
+        outputs: the rows whose logits are wanted (M).
         rope: cosines and sines of the positions (N, 2, D).
         x: the tokens' embeddings (N, C); changed.
         buffers: normalised x (N, C), qkv (N, H + 2 K, D), attention (N, H, D), gate and up
-            (N, 2 F), their product (N, F), logits (N, V), which are the result.
+            (N, 2 F), their product (N, F), logits (M, V), which are the result.
         counters: of the threads that go through the step together.
     """
     w_qkv, w_out, w_gate_up, w_down, w_head = weights
@@ -314,14 +386,15 @@ def decode(
     for i in range(table.shape[0]):
         phase = _normalise(x, none, floors[0], normal, counters, phase)
         phase = multiply(w_qkv[i], s_qkv[i], normal, False, flat_qkv, counters, phase)
-        phase = attend_rows(
-            qkv, biases[i], gains[i], floors[1], rope, table[i], slots, positions, longest,
-            attention, counters, phase,
+        phase = attend(
+            qkv, biases[i], gains[i], floors[1], rope, table[i], slots, positions, singles, blocks,
+            longest, attention, counters, phase,
         )  # fmt: skip
         phase = multiply(w_out[i], s_out[i], flat_attention, True, x, counters, phase)
         phase = _normalise(x, out_biases[i], floors[0], normal, counters, phase)
         phase = multiply(w_gate_up[i], s_gate_up[i], normal, False, gate_up, counters, phase)
         phase = _gate(gate_up, product, counters, phase)
         phase = multiply(w_down[i], s_down[i], product, True, x, counters, phase)
-    phase = _normalise(x, none, floors[0], normal, counters, phase)
-    multiply(w_head[0], s_head[0], normal, False, logits, counters, phase)
+    chosen = normal[: len(outputs)]
+    phase = _choose(x, outputs, floors[0], chosen, counters, phase)
+    multiply(w_head[0], s_head[0], chosen, False, logits, counters, phase)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from airust.engines.torch import decode, forward, linear
-from airust.engines.torch.forward import FastGPT, FastLayer, attend_gathered
+from airust.engines.torch import compiled, forward, kernels, linear
+from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.graphs import pad, padded_size
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Step, Work, plan
@@ -33,6 +31,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 LENGTH = 24
+WAYS = ("compiled", "by operations", "as on a GPU")
 
 
 def random_model(**changes: Any) -> GPT:
@@ -58,11 +57,13 @@ class Ragged:
         slots: list[int],
         dtype: torch.dtype = torch.float32,
         threads: int = 1,
-        compiled: bool = True,
+        way: str = WAYS[0],
     ) -> None:
         self.model = FastGPT(model, dtype)
-        if not compiled:
+        if way != "compiled":
             self.model.compiled = None
+        for layer in self.model.layers:
+            layer.on_cpu = way != "as on a GPU"
         self.threads = threads
         self.cache = SlotCache(model.config, slots=max(slots) + 1)
         self.slots = slots
@@ -98,23 +99,24 @@ class Ragged:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "tensors"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("threads", [1, 2])
 @torch.inference_mode()
-def test_one_token_at_a_time(shape: str, compiled: bool, threads: int) -> None:
+def test_one_token_at_a_time(shape: str, way: str, threads: int) -> None:
     model = random_model(**SHAPES[shape])
-    run = Ragged(model, [0], threads=threads, compiled=compiled)
+    run = Ragged(model, [0], threads=threads, way=way)
     for _ in range(LENGTH):
         run.step([1])
     run.check(model(run.ids), 1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("way", WAYS)
 @torch.inference_mode()
-def test_ragged_batches(shape: str) -> None:
+def test_ragged_batches(shape: str, way: str) -> None:
     """Slots with gaps, unlike lengths, chunks of prompts between single tokens, pauses."""
     model = random_model(**SHAPES[shape])
-    run = Ragged(model, [5, 0, 1, 3])
+    run = Ragged(model, [5, 0, 1, 3], way=way)
     run.step([7, 1, 0, 0])
     run.step([1, 1, 12, 0])
     run.step([2, 1, 1, 5])
@@ -125,12 +127,12 @@ def test_ragged_batches(shape: str) -> None:
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])
-@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "tensors"])
+@pytest.mark.parametrize("way", WAYS)
 @torch.inference_mode()
-def test_shared_by_threads(threads: int, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_by_threads(threads: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward, "WORTH_SHARING", 1)
     model = random_model(**SHAPES["grouped"])
-    run = Ragged(model, [3, 0, 1, 2, 7], threads=threads, compiled=compiled)
+    run = Ragged(model, [3, 0, 1, 2, 7], threads=threads, way=way)
     run.step([9, 1, 4, 2, 1])
     run.step([1, 3, 1, 2, 1])  # three sequences, and a prompt's rows behind them
     while min(run.done) < LENGTH:
@@ -156,7 +158,7 @@ def test_with_the_products_of_a_library(
     run.check(model(run.ids), 1e-5)
 
 
-@pytest.mark.parametrize("rows", [*range(1, decode.FEW + 2), 67])
+@pytest.mark.parametrize("rows", [*range(1, compiled.FEW + 2), 67])
 @torch.inference_mode()
 def test_many_sequences(rows: int) -> None:
     model = random_model(**SHAPES["grouped"])
@@ -174,38 +176,24 @@ def test_a_step_as_a_gpu_computes_it(
 ) -> None:
     """The tensor operations of a recorded step, here on the CPU: padded, with fixed shapes."""
     model = random_model(**SHAPES[shape])
-    run = Ragged(model, list(range(rows)), compiled=False)
+    run = Ragged(model, list(range(rows)), way=WAYS[-1])
     for portions in ([5, 1, 2, 3], [1, 4, 1, 1]):
         run.step(portions[:rows])
-    monkeypatch.setattr(
-        run.model, "forward", partial(_as_on_a_gpu, run.model, run.model.forward, monkeypatch)
-    )
+    forward = run.model.forward
+
+    def padded(step: Step, cache: SlotCache) -> Tensor:
+        wide = pad(step, padded_size(len(step.tokens)), cache.capacity)
+        return forward(wide, cache)[: len(step.tokens)]
+
+    monkeypatch.setattr(run.model, "forward", padded)
     while min(run.done) < LENGTH:
         run.step([min(1, LENGTH - done) for done in run.done])
     run.check(model(run.ids), 1e-5)
 
 
-def _as_on_a_gpu(
-    model: FastGPT,
-    forward: Callable[..., Tensor],
-    monkeypatch: pytest.MonkeyPatch,
-    step: Step,
-    cache: SlotCache,
-) -> Tensor:
-    def attend(layer: FastLayer, qkv: Tensor, rope: Tensor, step: Step, table: Tensor) -> Tensor:
-        q, k = layer._rotate(qkv, rope)
-        values = qkv[:, layer.heads + layer.kv_heads :]
-        return attend_gathered(q, k, values, step, table).reshape(len(qkv), -1)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FastLayer, "_attend", attend)
-        wide = pad(step, padded_size(len(step.tokens)), cache.capacity)
-        return forward(wide, cache)[: len(step.tokens)]
-
-
 @torch.inference_mode()
 def test_a_model_too_large_for_a_second_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "LARGEST", 1000)
+    monkeypatch.setattr(compiled, "LARGEST", 1000)
     model = random_model()
     run = Ragged(model, [0], torch.bfloat16)
     assert run.model.compiled is None
@@ -235,8 +223,8 @@ def test_int8_is_near(shape: str, rows: int, lanes: int, monkeypatch: pytest.Mon
 def test_a_damaged_weight_shows_in_the_logits() -> None:
     model = random_model()
     model.layers[1].mlp.up_proj.weight[3, 3] = torch.nan  # type: ignore[union-attr,index]
-    for compiled in (True, False):
-        run = Ragged(model, [0], compiled=compiled)
+    for way in WAYS:
+        run = Ragged(model, [0], way=way)
         run.step([1])
         assert run.logits[0, 0].isnan().all()
 
@@ -294,3 +282,23 @@ def test_linear(size: tuple[int, int], rows: int, bias: bool, dtype: torch.dtype
     exact = x.double() @ weight.double().T + (0 if added is None else added)
     error = 1e-4 if dtype == torch.float32 else 0.02 * float(exact.abs().max())
     torch.testing.assert_close(y.double(), exact, atol=error, rtol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("head_dim", [8, 40, 64])
+@torch.inference_mode()
+def test_long_prompts_in_blocks(
+    head_dim: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of rows that begin anywhere, before and after what the cache holds."""
+    monkeypatch.setattr(kernels, "QUERIES", 13)
+    model = random_model(head_dim=head_dim, heads=4, kv_heads=2, context=200)
+    ids = torch.randint(0, 131, (2, 150), generator=torch.Generator().manual_seed(3))
+    fast, cache = FastGPT(model), SlotCache(model.config, slots=2)
+    expected = model(ids)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for start, end in ((0, 70), (70, 71), (71, 111), (111, 150)):
+        works = [Work(i, start, ids[i, start:end].tolist(), wanted=False) for i in range(2)]
+        step = replace(plan(works, cache)[0], outputs=None)
+        logits = fast.forward(step, cache).view(2, end - start, -1)
+        torch.testing.assert_close(logits, expected[:, start:end], atol=2e-5, rtol=0)

@@ -1,4 +1,4 @@
-"""A decode step as one compiled call, instead of a hundred tensor operations.
+"""A step as one compiled call, instead of a hundred tensor operations.
 
 The weights lie in panels (``panels``), one array for each kind of matrix.
 """
@@ -19,11 +19,11 @@ from airust.engines.torch.team import together
 from airust.engines.torch.weights import LayerWeights
 from airust.gpt.config import GPTConfig
 
-FEW = 16  # sequences; where a library keeps a copy of the weights, its products win with more
+FEW = 16  # tokens; where a library has a copy of the weights, its products win with more
 LARGEST = 2 << 30  # bytes of weights that may be held twice
 
 
-class CompiledDecode:
+class CompiledSteps:
     """All weights of a model, stacked by kind.
 
     Args:
@@ -83,14 +83,14 @@ class CompiledDecode:
         pack(matrix.view(torch.uint16) if self.dtype == torch.bfloat16 else matrix, panels)
         return PanelLinear(panels, scale, outputs, bias)
 
-    def takes(self, rows: int) -> bool:
-        """Whether it is the fastest for a step of so many sequences."""
-        return in_panels(self.dtype) or rows <= FEW
+    def takes(self, step: Step) -> bool:
+        """Whether it is the fastest for a step."""
+        return in_panels(self.dtype) or len(step.tokens) <= FEW
 
     def forward(
         self, step: Step, cache: SlotCache, x: Tensor, rope: Tensor, threads: int
     ) -> Tensor:
-        """Run one step, storing its keys and values: logits (N, V) in float32.
+        """Run one step, storing its keys and values: logits (outputs, V) in float32.
 
         Args:
             x: embeddings of the new tokens (N, C); changed.
@@ -99,7 +99,8 @@ class CompiledDecode:
         """
         config, N = self.config, len(x)
         H, D, F = config.heads, config.head_dim, config.ffn_size
-        logits = torch.empty(N, config.vocab_size)
+        outputs = np.arange(N) if step.outputs is None else step.outputs.numpy()
+        logits = torch.empty(len(outputs), config.vocab_size)
         buffers = (
             np.empty((N, config.hidden_size), np.float32),
             np.empty((N, H + 2 * config.kv_heads, D), np.float32),
@@ -110,12 +111,25 @@ class CompiledDecode:
         )
         arguments = (
             self._weights, self._factors, self._biases, self._out_biases, self._gains,
-            self._floors, cache.table.numpy(), step.slots.numpy(), step.positions.numpy(),
-            step.longest, rope[:, :, 0].numpy(), x.numpy(), buffers,
+            self._floors, cache.table.numpy(), *seen(step), outputs, rope[:, :, 0].numpy(),
+            x.numpy(), buffers,
         )  # fmt: skip
-        phases = kernels.PHASES * config.layers + 2
-        together(lambda counters: kernels.decode(*arguments, counters), phases, threads)
+        phases = kernels.LAYER_PHASES * config.layers + kernels.LAST_PHASES
+        together(lambda counters: kernels.run(*arguments, counters), phases, threads)
         return logits
+
+
+def seen(step: Step) -> tuple[np.ndarray, np.ndarray, int, np.ndarray, int]:
+    """Which positions a step's tokens attend to, as ``kernels.attend`` wants to know it."""
+    blocks, longest = [], step.longest
+    for piece in step.pieces:
+        longest = max(longest, piece.start + piece.tokens)
+        # The last ones see most; they are begun first.
+        for start in reversed(range(0, piece.tokens, kernels.QUERIES)):
+            rows = min(kernels.QUERIES, piece.tokens - start)
+            blocks.append((piece.first + start, rows))
+    pairs = np.array(blocks, np.int64).reshape(-1, 2)
+    return step.slots.numpy(), step.positions.numpy(), step.singles, pairs, longest
 
 
 # What the weights are stored as; NumPy has no bfloat16, so these are its bits.
