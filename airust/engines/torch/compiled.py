@@ -19,7 +19,7 @@ from airust.engines.torch.team import together
 from airust.engines.torch.weights import LayerWeights
 from airust.gpt.config import GPTConfig
 
-FEW = 16  # tokens; where a library has a copy of the weights, its products win with more
+FEW = 32  # tokens; where a library has a copy of the weights, its products win with more
 LARGEST = 2 << 30  # bytes of weights that may be held twice
 
 

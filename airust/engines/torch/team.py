@@ -19,11 +19,12 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+Work = Callable[[np.ndarray], object]
 COUNTER = ir.IntType(64)
 SPINS = 200  # looks at a counter before the core is offered to others; some microseconds
 
 
-def together(work: Callable[[np.ndarray], object], phases: int, threads: int) -> None:
+def together(work: Work, phases: int, threads: int) -> None:
     """Call compiled work in so many threads; all its phases are done when this returns.
 
     Args:
@@ -31,9 +32,19 @@ def together(work: Callable[[np.ndarray], object], phases: int, threads: int) ->
             ``finish`` and ``wait``. A thread that begins when all is done finds nothing to do.
     """
     counters = np.zeros((phases, 2), np.int64)
+    if threads == 1:
+        work(counters)
+        return
+    shared = [work]
     for _ in range(threads - 1):
-        _threads(threads - 1).submit(work, counters)
+        _threads(threads - 1).submit(_help, shared, counters)
     work(counters)
+    shared.clear()  # who comes late must not keep the arrays of this work alive
+
+
+def _help(shared: list[Work], counters: np.ndarray) -> None:
+    for work in shared:
+        work(counters)
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -43,11 +45,14 @@ def test_every_item_is_done_once_and_in_order(threads: int) -> None:
 
 def test_a_thread_that_comes_too_late_is_not_waited_for() -> None:
     values, totals = np.arange(5), np.full((3, 5), -1)
-    late, ended, caller = threading.Event(), threading.Event(), threading.get_ident()
+    begun, late, ended = threading.Event(), threading.Event(), threading.Event()
+    caller = threading.get_ident()
 
     def work(counters: np.ndarray) -> None:
         if threading.get_ident() != caller:
+            begun.set()
             late.wait(30)
+        begun.wait(30)
         sums(values, totals, counters)
         if threading.get_ident() != caller:
             ended.set()
@@ -58,3 +63,21 @@ def test_a_thread_that_comes_too_late_is_not_waited_for() -> None:
     late.set()
     assert ended.wait(30)
     assert not totals.any()  # it found nothing left to do
+
+
+def test_what_nobody_has_begun_is_forgotten() -> None:
+    """A thread that is kept from its core must not gather the arrays of all steps meanwhile."""
+    ready, caller = threading.Event(), threading.get_ident()
+
+    def slow(counters: np.ndarray) -> None:
+        if threading.get_ident() != caller:
+            ready.wait(30)
+
+    together(slow, 1, threads=2)
+    values, totals = np.arange(5), np.zeros((1, 5), np.int64)
+    seen = weakref.ref(totals)
+    together(lambda counters, totals=totals: sums(values, totals, counters), 1, threads=2)
+    del totals
+    gc.collect()
+    assert seen() is None
+    ready.set()
