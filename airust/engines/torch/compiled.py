@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from airust.engines.torch import kernels
-from airust.engines.torch.linear import PanelLinear, in_panels, quantise
+from airust.engines.torch.linear import quantise
 from airust.engines.torch.pages import zeros_in_large_pages
-from airust.engines.torch.panels import WIDTH, pack, panels_of
+from airust.engines.torch.panels import LANES, WIDTH, pack, panels_of
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Step
 from airust.engines.torch.team import together
@@ -21,6 +21,15 @@ from airust.gpt.config import GPTConfig
 
 FEW = 32  # tokens; where a library has a copy of the weights, its products win with more
 LARGEST = 2 << 30  # bytes of weights that may be held twice
+
+
+def takes_all(dtype: torch.dtype) -> bool:
+    """Whether this is the fastest way for steps of any size, so that no other is needed.
+
+    Processors have instructions for bfloat16 that only libraries use; and where vectors are short,
+    libraries know more than vectors.
+    """
+    return dtype in (torch.float32, torch.int8) and LANES > 4
 
 
 class CompiledSteps:
@@ -34,7 +43,7 @@ class CompiledSteps:
     def fits(config: GPTConfig, dtype: torch.dtype) -> bool:
         """Whether it can be used: the weights are held once, or are small enough to be twice."""
         numbers = sum(layers * rows * columns for layers, rows, columns in _shapes(config))
-        return dtype in STORED and (in_panels(dtype) or numbers * dtype.itemsize <= LARGEST)
+        return dtype in STORED and (takes_all(dtype) or numbers * dtype.itemsize <= LARGEST)
 
     def __init__(self, config: GPTConfig, dtype: torch.dtype) -> None:
         self.config, self.dtype = config, dtype
@@ -55,10 +64,11 @@ class CompiledSteps:
         self._weights = tuple(panels.numpy() for panels in self._panels)
         self._factors = tuple(scale.numpy() for scale in self._scales)
 
-    def put(self, layer: int, weights: LayerWeights) -> list[PanelLinear]:
-        """Take over one block: its products with qkv, out, gate and up, down."""
+    def put(self, layer: int, weights: LayerWeights) -> None:
+        """Take over one block."""
         matrices = (weights.qkv, weights.out, weights.gate_up, weights.down)
-        biases = (weights.qkv_bias, weights.out_bias, None, None)
+        for kind, matrix in enumerate(matrices):
+            self._put(kind, layer, matrix)
         for ours, theirs in (
             (self._biases, weights.qkv_bias),
             (self._out_biases, weights.out_bias),
@@ -66,26 +76,22 @@ class CompiledSteps:
         ):
             if theirs is not None:
                 ours[layer] = theirs.float().view(ours[layer].shape).numpy()
-        return [
-            self._put(kind, layer, matrix, bias)
-            for kind, (matrix, bias) in enumerate(zip(matrices, biases, strict=True))
-        ]
 
-    def put_head(self, matrix: Tensor) -> PanelLinear:
+    def put_head(self, matrix: Tensor) -> None:
         """Take over the output projection (V, C)."""
-        return self._put(len(self._panels) - 1, 0, matrix, None)
+        self._put(len(self._panels) - 1, 0, matrix)
 
-    def _put(self, kind: int, layer: int, matrix: Tensor, bias: Tensor | None) -> PanelLinear:
-        panels, scale, outputs = self._panels[kind][layer], self._scales[kind][layer], len(matrix)
+    def _put(self, kind: int, layer: int, matrix: Tensor) -> None:
         if self.dtype == torch.int8:
-            matrix, scale[:] = quantise(matrix)
+            matrix, self._scales[kind][layer] = quantise(matrix)
         matrix = matrix.to(self.dtype)
-        pack(matrix.view(torch.uint16) if self.dtype == torch.bfloat16 else matrix, panels)
-        return PanelLinear(panels, scale, outputs, bias)
+        if self.dtype == torch.bfloat16:
+            matrix = matrix.view(torch.uint16)
+        pack(matrix, self._panels[kind][layer])
 
     def takes(self, step: Step) -> bool:
         """Whether it is the fastest for a step."""
-        return in_panels(self.dtype) or len(step.tokens) <= FEW
+        return takes_all(self.dtype) or len(step.tokens) <= FEW
 
     def forward(
         self, step: Step, cache: SlotCache, x: Tensor, rope: Tensor, threads: int

@@ -17,7 +17,6 @@ Tests hold the logits equal to ``GPT.forward``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -25,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from airust.engines.torch import kernels
-from airust.engines.torch.compiled import CompiledSteps, seen
-from airust.engines.torch.linear import Linear, in_panels
+from airust.engines.torch.compiled import CompiledSteps, seen, takes_all
+from airust.engines.torch.linear import Linear
 from airust.engines.torch.slots import SlotCache
 from airust.engines.torch.steps import Piece, Step
 from airust.engines.torch.team import together
@@ -34,7 +33,6 @@ from airust.engines.torch.weights import LayerWeights, Norm
 from airust.gpt.block import Block
 from airust.gpt.model import GPT
 
-Product = Callable[[Tensor], Tensor]  # (R, I) -> (R, O)
 WORTH_SHARING = 2048  # positions that a step attends to; one thread is done with fewer as soon
 
 
@@ -60,22 +58,18 @@ class FastGPT:
         self.compiled: CompiledSteps | None = None
         if self.device.type == "cpu" and CompiledSteps.fits(config, dtype):
             self.compiled = CompiledSteps(config, dtype)
-        packed = self.compiled is not None and in_panels(dtype)
+        by_operations = self.compiled is None or not takes_all(dtype)
         self.layers: list[FastLayer] = []
         for i, block in enumerate(model.layers):
             weights = LayerWeights.of(cast(Block, block))
-            products: Sequence[Product] = []
             if self.compiled is not None:
-                products = self.compiled.put(i, weights)
-            weights = weights.to(self.device)
-            if not packed:
-                products = _linears(weights, dtype)
-            self.layers.append(FastLayer(weights, products))
+                self.compiled.put(i, weights)
+            if by_operations:
+                self.layers.append(FastLayer(weights, dtype, self.device))
         head = model.lm_head.weight.detach() * self.norm.gain(model.norm.weight)
         if self.compiled is not None:
-            self.head: Product = self.compiled.put_head(head)
-        if not packed:
-            self.head = Linear(head.to(self.device), dtype=dtype)
+            self.compiled.put_head(head)
+        self.head = Linear(head.to(self.device), dtype=dtype) if by_operations else None
 
     def forward(self, step: Step, cache: SlotCache) -> Tensor:
         """Run one step, storing its keys and values: logits (outputs, V) in float32.
@@ -87,6 +81,7 @@ class FastGPT:
         rope = self.rope.index_select(0, step.angles)  # (N, 2, 1, D)
         if self.compiled is not None and self.compiled.takes(step):
             return self.compiled.forward(step, cache, x, rope, torch.get_num_threads())
+        assert self.head is not None
         for layer, table in zip(self.layers, cache.layers, strict=True):
             layer.forward(x, rope, step, table)
         if step.outputs is not None:
@@ -97,19 +92,18 @@ class FastGPT:
 
 
 class FastLayer:
-    """One block.
+    """One block, in tensor operations."""
 
-    Args:
-        weights: on the device.
-        products: with qkv, out, gate and up, down.
-    """
-
-    def __init__(self, weights: LayerWeights, products: Sequence[Product]) -> None:
+    def __init__(self, weights: LayerWeights, dtype: torch.dtype, device: torch.device) -> None:
+        weights = weights.to(device)
         self.heads, self.kv_heads = weights.heads, weights.kv_heads
         self.head_dim = weights.head_dim
         self.norm, self.qk_norm, self.qk_gain = weights.norm, weights.qk_norm, weights.qk_gain
-        self.on_cpu = weights.qkv.device.type == "cpu"
-        self.qkv, self.out, self.gate_up, self.down = products
+        self.on_cpu = device.type == "cpu"
+        self.qkv = Linear(weights.qkv, weights.qkv_bias, dtype)
+        self.out = Linear(weights.out, weights.out_bias, dtype)
+        self.gate_up = Linear(weights.gate_up, dtype=dtype)
+        self.down = Linear(weights.down, dtype=dtype)
         self._none = torch.zeros(0, self.head_dim)
         self._gains = self._none if self.qk_gain is None else self.qk_gain
         self._floor = self.qk_norm.floor.numpy()[()]
@@ -175,15 +169,6 @@ class FastLayer:
             q.transpose(0, 1)[None], keys, values, mask, is_causal=mask is None
         )
         return out[0].transpose(0, 1)
-
-
-def _linears(weights: LayerWeights, dtype: torch.dtype) -> list[Linear]:
-    return [
-        Linear(weights.qkv, weights.qkv_bias, dtype),
-        Linear(weights.out, weights.out_bias, dtype),
-        Linear(weights.gate_up, dtype=dtype),
-        Linear(weights.down, dtype=dtype),
-    ]
 
 
 def attend_gathered(q: Tensor, k: Tensor, v: Tensor, step: Step, table: Tensor) -> Tensor:

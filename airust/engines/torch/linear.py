@@ -1,9 +1,8 @@
-"""Matrix products for inference: the weight is laid out once, for the way it will be read.
+"""Matrix products by a library: on a GPU, and of many rows where the processor has instructions
+for bfloat16 or short vectors (else ``panels`` is faster).
 
-float32 and int8 weights on a CPU lie in panels for a loop of our own (``panels``), which multiplies
-any number of rows faster than the libraries that PyTorch has. bfloat16 is oneDNN's, whose products
-use the processor's own instructions for it; it reads a blocked layout fastest, the one that torch's
-own compiler uses for frozen weights. Everywhere else the weight stays as it is.
+oneDNN reads a blocked layout fastest; it is the layout that torch's own compiler uses for frozen
+weights. Where oneDNN is missing the weight stays as it is.
 
 int8 weights are whole numbers from -127 to 127 with one scale for each output row. They take a
 quarter of the memory; a product turns them into floating-point numbers as it goes.
@@ -11,49 +10,13 @@ quarter of the memory; a product turns them into floating-point numbers as it go
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from airust.engines.torch import kernels
-from airust.engines.torch.panels import LANES
-from airust.engines.torch.team import together
 from airust.gpt.precision import compute_dtype
-
-
-def in_panels(dtype: torch.dtype) -> bool:
-    """Whether a CPU's weights of this type lie in panels only.
-
-    Processors with short vectors have libraries that know more than vectors.
-    """
-    return dtype in (torch.float32, torch.int8) and LANES > 4
-
-
-class PanelLinear:
-    """y = x W^T + b for rows x (R, I), bias (O) and a weight (O, I) in panels.
-
-    As many threads share a product as PyTorch is set to.
-
-    Args:
-        panels: (ceil(O / WIDTH), I, WIDTH).
-        scale: of the rows of int8 weights (O); empty for others.
-        outputs: O.
-    """
-
-    def __init__(self, panels: Tensor, scale: Tensor, outputs: int, bias: Tensor | None) -> None:
-        self._panels, self._scale = panels.numpy(), scale.numpy()
-        self._outputs, self._bias = outputs, bias
-
-    def __call__(self, x: Tensor) -> Tensor:  # (R, I) -> (R, O)
-        y = x.new_empty(len(x), self._outputs)
-        x = x.contiguous()
-        work = partial(
-            kernels.multiply, self._panels, self._scale, x.numpy(), False, y.numpy(), phase=0
-        )
-        together(work, 1, torch.get_num_threads())
-        return y if self._bias is None else y.add_(self._bias)
 
 
 class Linear:

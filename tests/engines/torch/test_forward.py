@@ -59,8 +59,13 @@ class Ragged:
         threads: int = 1,
         way: str = WAYS[0],
     ) -> None:
-        self.model = FastGPT(model, dtype)
-        if way != "compiled":
+        if way == "compiled":
+            self.model = FastGPT(model, dtype)
+        else:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(compiled, "takes_all", lambda dtype: False)
+                patch.setattr(forward, "takes_all", lambda dtype: False)
+                self.model = FastGPT(model, dtype)
             self.model.compiled = None
         for layer in self.model.layers:
             layer.on_cpu = way != "as on a GPU"
@@ -147,7 +152,7 @@ def test_with_the_products_of_a_library(
     shape: str, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where vectors are short: two copies of the weights, one for few sequences."""
-    monkeypatch.setattr(linear, "LANES", 4)
+    monkeypatch.setattr(compiled, "LANES", 4)
     if not packed:
         monkeypatch.setattr(linear, "can_pack", lambda dtype: False)
     model = random_model(**SHAPES[shape])
@@ -208,7 +213,7 @@ def test_a_model_too_large_for_a_second_copy(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("lanes", [4, 16])
 @torch.inference_mode()
 def test_int8_is_near(shape: str, rows: int, lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "LANES", lanes)
+    monkeypatch.setattr(compiled, "LANES", lanes)
     model = random_model(**SHAPES[shape])
     run = Ragged(model, list(range(rows)), torch.int8)
     run.step([3 if rows == 6 else 1] * rows)
