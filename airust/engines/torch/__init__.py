@@ -8,11 +8,11 @@
     steps       what one forward pass computes
     weights     the weights of a block, joined
     forward     the forward pass, flattened for speed
-    decode      a step of single tokens in one compiled call
+    compiled    a step in one compiled call
     kernels     the compiled loops
     panels      the innermost one: a tile of a matrix product
     team        threads that work through a step together
-    linear      matrix products with weights laid out once
+    linear      matrix products by a library
     threads     how many threads a step should use
     device      CPU or GPU, and which numbers
     graphs      decode steps on a GPU, recorded once

@@ -121,7 +121,7 @@ class CompiledSteps:
             x.numpy(), buffers,
         )  # fmt: skip
         phases = kernels.LAYER_PHASES * config.layers + kernels.LAST_PHASES
-        together(lambda counters: kernels.run(*arguments, counters), phases, threads)
+        together(lambda counters, me: kernels.run(*arguments, counters, me), phases, threads)
         return logits
 
 

@@ -144,7 +144,7 @@ class FastLayer:
         )  # fmt: skip
         worth = step.pieces or len(qkv) * step.longest >= WORTH_SHARING
         threads = torch.get_num_threads() if worth else 1
-        together(lambda counters: kernels.attend(*arguments, counters, 0), 2, threads)
+        together(lambda counters, me: kernels.attend(*arguments, counters, me, 0), 2, threads)
 
     def _rotate(self, qkv: Tensor, rope: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (N, H, D) and keys (N, K, D), normalised and turned."""

@@ -198,7 +198,8 @@ def _attend_block(
 @njit(**FAST)
 def attend(
     qkv: Any, biases: Any, gains: Any, floor: Any, rope: Any, table: Any, slots: Any,
-    positions: Any, singles: int, blocks: Any, longest: int, out: Any, counters: Any, phase: int,
+    positions: Any, singles: int, blocks: Any, longest: int, out: Any, counters: Any, me: int,
+    phase: int,
 ) -> Any:  # fmt: skip
     """Attention of all N tokens of a step to what their sequences hold, themselves included.
 
@@ -214,21 +215,22 @@ def attend(
         blocks: of the other rows, neighbours in one sequence (B, 2): the first and how many.
         longest: positions that the longest sequence has.
         out: (N, H, D).
-        counters, phase: of the threads that share the work.
+        counters, me, phase: of the threads that share the work, and of this one.
 
     Returns:
         The next phase.
     """
     heads, kv_heads, size = out.shape[1], table.shape[2], table.shape[4]
     group = heads // kv_heads
-    item = take(counters, phase)
-    while item < qkv.shape[0]:
+    items = qkv.shape[0]
+    item = take(counters, phase, items, me)
+    while item < items:
         place = positions[item]
         keys, values = table[0, slots[item], :, place], table[1, slots[item], :, place]
         _place(qkv[item], heads, biases, gains, floor, rope[item], keys, values)
         finish(counters, phase)
-        item = take(counters, phase)
-    wait(counters, phase, qkv.shape[0])
+        item = take(counters, phase, items, me)
+    wait(counters, phase, items)
     phase += 1
     # Blocks first: they take longer.
     items = (len(blocks) + singles) * kv_heads
@@ -240,7 +242,7 @@ def attend(
         np.empty((ROWS, panels * WIDTH), np.float32),
         np.empty((ROWS, WIDTH), np.float32),
     )
-    item = take(counters, phase)
+    item = take(counters, phase, items, me)
     while item < items:
         k, which = item % kv_heads, item // kv_heads
         if which < len(blocks):
@@ -255,13 +257,15 @@ def attend(
             for h in range(k * group, (k + 1) * group):
                 _attend(qkv[n, h], keys, values, positions[n] + 1, alone, out[n, h])
         finish(counters, phase)
-        item = take(counters, phase)
+        item = take(counters, phase, items, me)
     wait(counters, phase, items)
     return phase + 1
 
 
 @njit(**FAST)
-def multiply(panels: Any, scales: Any, x: Any, add: bool, y: Any, counters: Any, phase: int) -> Any:
+def multiply(
+    panels: Any, scales: Any, x: Any, add: bool, y: Any, counters: Any, me: int, phase: int
+) -> Any:
     """y = x W^T, or y += x W^T, for N vectors.
 
     Args:
@@ -269,7 +273,7 @@ def multiply(panels: Any, scales: Any, x: Any, add: bool, y: Any, counters: Any,
         scales: of the rows of int8 weights (O); empty for others.
         x: (N, I).
         y: (N, O).
-        counters, phase: of the threads that share the work.
+        counters, me, phase: of the threads that share the work, and of this one.
 
     Returns:
         The next phase.
@@ -278,7 +282,7 @@ def multiply(panels: Any, scales: Any, x: Any, add: bool, y: Any, counters: Any,
     blocks = (count + BLOCK - 1) // BLOCK
     items = panels.shape[0] * blocks
     scratch = np.empty((ROWS, WIDTH), np.float32)
-    item = take(counters, phase)
+    item = take(counters, phase, items, me)
     while item < items:
         panel, start = panels[item // blocks], item % blocks * BLOCK
         first = item // blocks * WIDTH
@@ -295,16 +299,17 @@ def multiply(panels: Any, scales: Any, x: Any, add: bool, y: Any, counters: Any,
                     value = scratch[r, c] * (scales[o] if scales.shape[0] else np.float32(1))
                     y[n + r, o] = value + y[n + r, o] if add else value
         finish(counters, phase)
-        item = take(counters, phase)
+        item = take(counters, phase, items, me)
     wait(counters, phase, items)
     return phase + 1
 
 
 @njit(**FAST)
-def _normalise(x: Any, biases: Any, floor: Any, y: Any, counters: Any, phase: int) -> Any:
+def _normalise(x: Any, biases: Any, floor: Any, y: Any, counters: Any, me: int, phase: int) -> Any:
     """Add biases (C), if there are any, to N vectors; y = x / sqrt(|x|^2 + floor^2)."""
-    item = take(counters, phase)
-    while item < x.shape[0]:
+    items = x.shape[0]
+    item = take(counters, phase, items, me)
+    while item < items:
         row = x[item]
         for i in range(biases.shape[0]):
             row[i] += biases[i]
@@ -312,40 +317,42 @@ def _normalise(x: Any, biases: Any, floor: Any, y: Any, counters: Any, phase: in
         for i in range(row.shape[0]):
             y[item, i] = row[i] * factor
         finish(counters, phase)
-        item = take(counters, phase)
-    wait(counters, phase, x.shape[0])
+        item = take(counters, phase, items, me)
+    wait(counters, phase, items)
     return phase + 1
 
 
 @njit(**FAST)
-def _gate(gate_up: Any, y: Any, counters: Any, phase: int) -> Any:
+def _gate(gate_up: Any, y: Any, counters: Any, me: int, phase: int) -> Any:
     """y = silu(gate) * up for each of N vectors (N, 2 F)."""
     size = y.shape[1]
-    item = take(counters, phase)
-    while item < y.shape[0]:
+    items = y.shape[0]
+    item = take(counters, phase, items, me)
+    while item < items:
         for f in range(size):
             g = gate_up[item, f]
             e = _exp(-abs(g))  # so that sigmoid(g) cannot overflow
             sigmoid = np.float32(1) / (np.float32(1) + e)
             y[item, f] = g * (sigmoid if g >= 0 else e * sigmoid) * gate_up[item, size + f]
         finish(counters, phase)
-        item = take(counters, phase)
-    wait(counters, phase, y.shape[0])
+        item = take(counters, phase, items, me)
+    wait(counters, phase, items)
     return phase + 1
 
 
 @njit(**FAST)
-def _choose(x: Any, rows: Any, floor: Any, y: Any, counters: Any, phase: int) -> Any:
+def _choose(x: Any, rows: Any, floor: Any, y: Any, counters: Any, me: int, phase: int) -> Any:
     """The chosen rows of x, normalised: y[m] = x[rows[m]] / sqrt(|x[rows[m]]|^2 + floor^2)."""
-    item = take(counters, phase)
-    while item < len(rows):
+    items = len(rows)
+    item = take(counters, phase, items, me)
+    while item < items:
         row = x[rows[item]]
         factor = _inverse_norm(row, floor)
         for i in range(row.shape[0]):
             y[item, i] = row[i] * factor
         finish(counters, phase)
-        item = take(counters, phase)
-    wait(counters, phase, len(rows))
+        item = take(counters, phase, items, me)
+    wait(counters, phase, items)
     return phase + 1
 
 
@@ -356,7 +363,7 @@ LAYER_PHASES, LAST_PHASES = 9, 2
 def run(
     weights: Any, scales: Any, biases: Any, out_biases: Any, gains: Any, floors: Any, table: Any,
     slots: Any, positions: Any, singles: int, blocks: Any, longest: int, outputs: Any, rope: Any,
-    x: Any, buffers: Any, counters: Any,
+    x: Any, buffers: Any, counters: Any, me: int,
 ) -> None:  # fmt: skip
     """The N new tokens of a step through all layers.
 
@@ -375,7 +382,7 @@ def run(
         x: the tokens' embeddings (N, C); changed.
         buffers: normalised x (N, C), qkv (N, H + 2 K, D), attention (N, H, D), gate and up
             (N, 2 F), their product (N, F), logits (M, V), which are the result.
-        counters: of the threads that go through the step together.
+        counters, me: of the threads that go through the step together, and of this one.
     """
     w_qkv, w_out, w_gate_up, w_down, w_head = weights
     s_qkv, s_out, s_gate_up, s_down, s_head = scales
@@ -384,17 +391,17 @@ def run(
     flat_attention = attention.reshape((x.shape[0], attention.shape[1] * attention.shape[2]))
     none, phase = out_biases[0, :0], 0
     for i in range(table.shape[0]):
-        phase = _normalise(x, none, floors[0], normal, counters, phase)
-        phase = multiply(w_qkv[i], s_qkv[i], normal, False, flat_qkv, counters, phase)
+        phase = _normalise(x, none, floors[0], normal, counters, me, phase)
+        phase = multiply(w_qkv[i], s_qkv[i], normal, False, flat_qkv, counters, me, phase)
         phase = attend(
             qkv, biases[i], gains[i], floors[1], rope, table[i], slots, positions, singles, blocks,
-            longest, attention, counters, phase,
+            longest, attention, counters, me, phase,
         )  # fmt: skip
-        phase = multiply(w_out[i], s_out[i], flat_attention, True, x, counters, phase)
-        phase = _normalise(x, out_biases[i], floors[0], normal, counters, phase)
-        phase = multiply(w_gate_up[i], s_gate_up[i], normal, False, gate_up, counters, phase)
-        phase = _gate(gate_up, product, counters, phase)
-        phase = multiply(w_down[i], s_down[i], product, True, x, counters, phase)
+        phase = multiply(w_out[i], s_out[i], flat_attention, True, x, counters, me, phase)
+        phase = _normalise(x, out_biases[i], floors[0], normal, counters, me, phase)
+        phase = multiply(w_gate_up[i], s_gate_up[i], normal, False, gate_up, counters, me, phase)
+        phase = _gate(gate_up, product, counters, me, phase)
+        phase = multiply(w_down[i], s_down[i], product, True, x, counters, me, phase)
     chosen = normal[: len(outputs)]
-    phase = _choose(x, outputs, floors[0], chosen, counters, phase)
-    multiply(w_head[0], s_head[0], chosen, False, logits, counters, phase)
+    phase = _choose(x, outputs, floors[0], chosen, counters, me, phase)
+    multiply(w_head[0], s_head[0], chosen, False, logits, counters, me, phase)

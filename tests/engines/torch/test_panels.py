@@ -43,8 +43,8 @@ def test_products(shape: tuple[int, int], stored: str, add: bool) -> None:
         x, y = random(count, shape[1]), random(count, shape[0])
         expected = x @ exact.T + y * add
         together(
-            lambda counters, x=x, y=y: multiply(
-                panels, scale.numpy(), x.numpy(), add, y.numpy(), counters, 0
+            lambda counters, me, x=x, y=y: multiply(
+                panels, scale.numpy(), x.numpy(), add, y.numpy(), counters, me, 0
             ),
             phases=1,
             threads=threads,
@@ -58,6 +58,6 @@ def test_what_lies_beside_is_left_alone() -> None:
     y = wide[:, 10 : 10 + len(weight)]
     counters = np.zeros((1, 2), np.int64)
     none = np.zeros(0, np.float32)
-    multiply(in_panels(weight), none, x.numpy(), False, y.numpy(), counters, 0)
+    multiply(in_panels(weight), none, x.numpy(), False, y.numpy(), counters, 0, 0)
     torch.testing.assert_close(y, x @ weight.T, atol=1e-4, rtol=1e-5)
     assert not wide[:, :10].any() and not wide[:, 10 + len(weight) :].any()
