@@ -305,12 +305,14 @@ def multiply(
 
 
 @njit(**FAST)
-def _normalise(x: Any, biases: Any, floor: Any, y: Any, counters: Any, me: int, phase: int) -> Any:
-    """Add biases (C), if there are any, to N vectors; y = x / sqrt(|x|^2 + floor^2)."""
-    items = x.shape[0]
+def _normalise(
+    x: Any, rows: Any, biases: Any, floor: Any, y: Any, counters: Any, me: int, phase: int
+) -> Any:  # fmt: skip
+    """y = row / sqrt(|row|^2 + floor^2) of chosen rows of x; biases (C) are added to them first."""
+    items = len(rows)
     item = take(counters, phase, items, me)
     while item < items:
-        row = x[item]
+        row = x[rows[item]]
         for i in range(biases.shape[0]):
             row[i] += biases[i]
         factor = _inverse_norm(row, floor)
@@ -334,22 +336,6 @@ def _gate(gate_up: Any, y: Any, counters: Any, me: int, phase: int) -> Any:
             e = _exp(-abs(g))  # so that sigmoid(g) cannot overflow
             sigmoid = np.float32(1) / (np.float32(1) + e)
             y[item, f] = g * (sigmoid if g >= 0 else e * sigmoid) * gate_up[item, size + f]
-        finish(counters, phase)
-        item = take(counters, phase, items, me)
-    wait(counters, phase, items)
-    return phase + 1
-
-
-@njit(**FAST)
-def _choose(x: Any, rows: Any, floor: Any, y: Any, counters: Any, me: int, phase: int) -> Any:
-    """The chosen rows of x, normalised: y[m] = x[rows[m]] / sqrt(|x[rows[m]]|^2 + floor^2)."""
-    items = len(rows)
-    item = take(counters, phase, items, me)
-    while item < items:
-        row = x[rows[item]]
-        factor = _inverse_norm(row, floor)
-        for i in range(row.shape[0]):
-            y[item, i] = row[i] * factor
         finish(counters, phase)
         item = take(counters, phase, items, me)
     wait(counters, phase, items)
@@ -389,19 +375,19 @@ def run(
     normal, qkv, attention, gate_up, product, logits = buffers
     flat_qkv = qkv.reshape((x.shape[0], qkv.shape[1] * qkv.shape[2]))
     flat_attention = attention.reshape((x.shape[0], attention.shape[1] * attention.shape[2]))
-    none, phase = out_biases[0, :0], 0
+    every, none, phase = np.arange(x.shape[0]), out_biases[0, :0], 0
     for i in range(table.shape[0]):
-        phase = _normalise(x, none, floors[0], normal, counters, me, phase)
+        phase = _normalise(x, every, none, floors[0], normal, counters, me, phase)
         phase = multiply(w_qkv[i], s_qkv[i], normal, False, flat_qkv, counters, me, phase)
         phase = attend(
             qkv, biases[i], gains[i], floors[1], rope, table[i], slots, positions, singles, blocks,
             longest, attention, counters, me, phase,
         )  # fmt: skip
         phase = multiply(w_out[i], s_out[i], flat_attention, True, x, counters, me, phase)
-        phase = _normalise(x, out_biases[i], floors[0], normal, counters, me, phase)
+        phase = _normalise(x, every, out_biases[i], floors[0], normal, counters, me, phase)
         phase = multiply(w_gate_up[i], s_gate_up[i], normal, False, gate_up, counters, me, phase)
         phase = _gate(gate_up, product, counters, me, phase)
         phase = multiply(w_down[i], s_down[i], product, True, x, counters, me, phase)
     chosen = normal[: len(outputs)]
-    phase = _choose(x, outputs, floors[0], chosen, counters, me, phase)
+    phase = _normalise(x, outputs, none, floors[0], chosen, counters, me, phase)
     multiply(w_head[0], s_head[0], chosen, False, logits, counters, me, phase)
