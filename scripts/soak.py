@@ -3,8 +3,8 @@
     python scripts/soak.py                                   the echo engine
     python scripts/soak.py --engine torch --model runs/tiny --requests 30000
 
-(In bfloat16 oneDNN keeps a compiled product for every size of a step, and rare sizes come late: then
-10,000 requests are a warm-up.)
+(With bfloat16 oneDNN keeps a compiled product for every size of a step, and rare sizes come late:
+10,000 requests are a warm-up then.)
 
 Starts `airust serve`, asks through all endpoints in several tasks (whole and streamed answers,
 streams and sockets that are given up, sessions with branches, mistakes), and looks at the process
