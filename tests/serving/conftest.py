@@ -110,7 +110,8 @@ class ServerProcess:
 
     def __init__(self, *args: str, cwd: Path, environment: dict[str, str] | None = None) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRUST_")}
-        inherited |= PROXIES | {"PYTHONUNBUFFERED": "1"} | (environment or {})
+        inherited |= PROXIES | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        inherited |= environment or {}
         root = str(Path(__file__).resolve().parent.parent.parent)
         inherited["PYTHONPATH"] = root
         self.process = subprocess.Popen(
@@ -144,7 +145,13 @@ class ServerProcess:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(TIMEOUT_S)
+        try:
+            code = self.process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # it says where every thread is
+            self.process.wait(TIMEOUT_S)
+            self._reader.join(TIMEOUT_S)
+            raise AssertionError("It did not stop:\n" + "".join(self.log)) from None
         self._reader.join(TIMEOUT_S)
         if self.process.stderr is not None:
             self.process.stderr.close()
