@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
@@ -23,6 +23,7 @@ from airust.engines.constraint import Grammars
 from airust.engines.model_files import find_model
 from airust.engines.model_tokenizer import ModelTokenizer
 from airust.engines.text import checked_ids, fit_prompt, new_token_limit, prompt_ids
+from airust.engines.torch.compiled import FEW
 from airust.engines.torch.device import DEVICES, DTYPES, choose_device, choose_dtype
 from airust.engines.torch.forward import FastGPT
 from airust.engines.torch.job import Job
@@ -221,9 +222,9 @@ def _load(model: GPT, options: TorchOptions, dtype: torch.dtype, device: str) ->
     # Kernels are compiled, or read from disk, at their first call: now, not in the first request.
     one, prompt = (
         plan([Work(slot=0, start=0, tokens=[0] * count, wanted=True)], cache)[0]
-        for count in (1, min(2, model.config.context))
+        for count in (1, min(FEW + 1, model.config.context))  # by either way
     )
-    for step in (one, replace(one, outputs=torch.tensor([0])), prompt):
+    for step in (one, prompt):
         fast.forward(step, cache)
     cache.erase(0)
     slots = Slots(cache, options.max_batch, options.cache_mib << 20, options.prefix_cache)

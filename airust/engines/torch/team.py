@@ -5,6 +5,9 @@ where each thread reads on and on, by a fifth on the machine this was measured o
 its own items takes what another has not begun, and the next phase begins when all are done, whoever
 did them. So a thread that comes late, or that another process keeps from its core, holds up the
 others by one item at most; if it never comes, they do its share.
+
+Numba keeps compiled functions by the date of their own file: whoever changes this file or
+``panels`` has to touch those that call it (``kernels``, ``airust.bench.ceilings``).
 """
 
 from __future__ import annotations
